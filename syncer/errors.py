@@ -1,0 +1,93 @@
+"""Every error syncer raises on purpose, grouped by what is to be done about it.
+
+    SyncerError
+    ├── ConfigError      the user mends the configuration or the command      exit 2
+    ├── AuthError        the user mends credentials or rights                 connection stops
+    ├── TransientError   trying again later may help                          stream stops
+    ├── NotFound         the source has no such record (any more)             the record is missing
+    ├── RateLimited      the source said to wait                              everything waits
+    ├── Stopped          we were asked to stop                                work in hand is committed
+    ├── ContractError    the source's answer cannot be trusted                the window stays
+    ├── RecordError      one record cannot be used                            quarantine
+    ├── LeaseLost        another process took over                            the work is dropped
+    └── WarehouseError   PostgreSQL refused or is away                        nothing can land
+
+A message never holds a credential, a payload or a response body.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+
+class SyncerError(Exception):
+    """Base of all errors made for people: `message` says what is wrong, `hint` what to do.
+
+    `connection`, `stream` and `window` say where it happened; the layer that knows fills them in.
+    """
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.connection: str | None = None
+        self.stream: str | None = None
+        self.window: str | None = None
+
+    def at(
+        self, connection: str | None = None, stream: str | None = None, window: str | None = None
+    ) -> SyncerError:
+        """Fill in where it happened, unless a lower layer already has."""
+        self.connection = self.connection or connection
+        self.stream = self.stream or stream
+        self.window = self.window or window
+        return self
+
+    def __str__(self) -> str:
+        where = " ".join(part for part in (self.connection, self.stream, self.window) if part)
+        text = f"{where}: {self.message}" if where else self.message
+        return f"{text} ({self.hint})" if self.hint else text
+
+
+class ConfigError(SyncerError):
+    """The configuration or the command line is wrong."""
+
+
+class AuthError(SyncerError):
+    """The source refused the credentials or the rights of their owner."""
+
+
+class TransientError(SyncerError):
+    """A fault that may pass: timeouts, cut connections, 5xx, answers cut short."""
+
+
+class NotFound(SyncerError):
+    """The source answered 404."""
+
+
+class RateLimited(SyncerError):
+    """The source said to wait. `until` is UTC by the local clock."""
+
+    def __init__(self, message: str, until: datetime) -> None:
+        super().__init__(message)
+        self.until = until
+
+
+class Stopped(SyncerError):
+    """No new request may be made: a signal came or the time given is over."""
+
+
+class ContractError(SyncerError):
+    """The shape of an answer is unknown, or a window could not be proved: nothing moves past it."""
+
+
+class RecordError(SyncerError):
+    """One record has no usable identity; it goes to quarantine and its page lands."""
+
+
+class LeaseLost(SyncerError):
+    """Another process holds the lease now; nothing of this work may be committed."""
+
+
+class WarehouseError(SyncerError):
+    """PostgreSQL is away, refuses, or holds a schema this version cannot use."""
