@@ -1,0 +1,77 @@
+"""What a platform must be able to do: one module or folder beside this file per platform, named after it.
+
+A source fetches and decodes; it knows one platform's wire and nothing of windows, watermarks or SQL. It asks exactly
+what it is asked to ask, once, and says truthfully what came: which rows, in the order sent, and which total. How a
+window is read, proved and committed is `syncer.paging` and `syncer.sync`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+
+from msgspec import Struct
+
+from syncer.model import Execution, ExecutionRef, Look, Page, StepAnswer, Window, Workflow
+
+
+class Order(StrEnum):
+    """How the source promises to sort executions when asked by this module."""
+
+    ASCENDING = "ascending"
+    DESCENDING = "descending"
+    NONE = "none"
+
+
+class Paging(Struct, frozen=True, kw_only=True):
+    """How the source's list of executions is paged.
+
+    `tick` is the smallest step its bounds can express; `max_rows` how many rows page numbers can reach in one
+    window, None where there is no cap.
+    """
+
+    order: Order
+    page_size: int
+    tick: timedelta
+    max_rows: int | None = None
+
+
+class Source(Protocol):
+    """One platform as the algorithm sees it. Pages count from 1.
+
+    Every method raises AuthError, TransientError, RateLimited, Stopped or ContractError as `syncer.errors` says,
+    and NotFound where the source answers 404.
+    """
+
+    @property
+    def paging(self) -> Paging:
+        """How executions are paged."""
+
+    def now(self) -> datetime | None:
+        """A lower bound of the source's clock, from the Date of its last answer; None before any answer had one."""
+
+    def partitions(self, workflow_ids: Sequence[str]) -> Sequence[str]:
+        """What watermarks belong to: the workflows themselves, or fixed workspaces."""
+
+    async def list_workflows(self, page: int) -> Page[Workflow]:
+        """One page of all workflows, in any order."""
+
+    async def read_workflow(self, workflow_id: str) -> Workflow:
+        """One workflow with its definition."""
+
+    async def list_executions(self, partition: str, window: Window, page: int) -> Page[Execution]:
+        """One page of the executions created in the window, bounds included, in `paging.order`.
+
+        A bound finer than the source can express is widened: the start goes down, the end goes up.
+        """
+
+    async def read_execution(self, ref: ExecutionRef) -> Look:
+        """One execution by its id, with its steps where the same answer carries all that is wanted."""
+
+    async def read_steps(self, ref: ExecutionRef) -> StepAnswer:
+        """All step events of one execution, with payloads where they are copied."""
+
+    async def close(self) -> None:
+        """Give connections back."""
