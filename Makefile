@@ -1,0 +1,74 @@
+# Everything happens in .venv, which the first target makes. Nothing is needed but Python 3.11 or newer.
+
+VENV := .venv
+BIN  := $(VENV)/bin
+
+# The first interpreter that is new enough and able to make a virtual environment. Another: make PYTHON=/path/to/python3
+SUITABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+ifndef PYTHON
+PYTHON := $(shell for python in python3.13 python3.12 python3.11 python3; do \
+	$$python -c '$(SUITABLE)' >/dev/null 2>&1 && { echo $$python; break; }; done)
+endif
+
+define NO_PYTHON
+syncer needs Python 3.11 or newer with its modules venv and ensurepip.
+  Debian, Ubuntu   apt install python3 python3-venv
+  Fedora           dnf install python3
+  macOS            brew install python
+Where it has another name: make PYTHON=/path/to/python3
+endef
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint check format lock clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/.installed ## the whole thing on this machine: a simulated source, a database, a sync, queries
+	@$(BIN)/syncer demo
+
+test: $(VENV)/.installed ## all tests, on every PostgreSQL found here
+	SYNCER_TEST_SERVERS=all $(BIN)/pytest
+
+lint: $(VENV)/.installed ## format, style, types, layers, dependencies, data dictionary
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	$(BIN)/python -m syncer.dictionary --check docs/data-dictionary.md
+
+check: lint test ## what CI runs
+
+format: $(VENV)/.installed ## mend format and style where a tool can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# uv knows nothing of pip's configuration: the index goes from there to the command line, never into a file.
+INDEX   = $(or $(PIP_INDEX_URL),$(shell $(BIN)/pip config get global.index-url 2>/dev/null))
+COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate $(addprefix --default-index ,$(INDEX))
+
+lock: $(VENV)/.installed ## resolve all dependencies anew and write requirements/*.txt
+	$(BIN)/pip install --quiet uv
+	$(COMPILE) pyproject.toml --output-file requirements/runtime.txt
+	$(COMPILE) pyproject.toml --extra embedded --group dev --output-file requirements/dev.txt
+
+clean: ## remove .venv and what the tools left behind
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.locked: requirements/dev.txt
+	$(if $(shell '$(PYTHON)' -c '$(SUITABLE)' 2>/dev/null && echo yes),,$(error $(NO_PYTHON)))
+	@echo "Setting up $(VENV) ..."
+	@'$(PYTHON)' -m venv --clear $(VENV)
+	@$(BIN)/pip install -qq --require-hashes --requirement requirements/dev.txt
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.locked pyproject.toml syncer/__init__.py
+	@$(BIN)/pip install -qq --no-deps --no-build-isolation --editable .
+	@touch $@
