@@ -1,0 +1,24 @@
+"""The warehouse: reaching it, bringing its schema to this version, and letting others read it.
+
+Invariant: tables stand in schema.py and views in views/, nowhere else. Must not know sources, the
+configuration or what the rows mean.
+"""
+
+from syncer.warehouse.definition import create_all, ddl, views
+from syncer.warehouse.reach import engine, explain
+from syncer.warehouse.revisions import check_version, current, downgrade, head, migrate
+from syncer.warehouse.roles import grant
+
+__all__ = [
+    "check_version",
+    "create_all",
+    "current",
+    "ddl",
+    "downgrade",
+    "engine",
+    "explain",
+    "grant",
+    "head",
+    "migrate",
+    "views",
+]
