@@ -1,0 +1,42 @@
+"""Platforms that behave as their documents say, and misbehave on request.
+
+Serves the demo, the tests and the benchmarks. It is written from the documents alone and imports nothing of
+the rest of syncer, so that it cannot share its misunderstandings.
+
+    simulator = Simulator(Outline(workflows=2, executions=50), switches=Switches(total_as="number"))
+    with simulator.serve() as url:
+        ...
+    assert simulator.truth.executions.keys() == what_was_read
+"""
+
+from __future__ import annotations
+
+from syncer.simulator.clock import Clock
+from syncer.simulator.history import Outline
+from syncer.simulator.payloads import PLANTED_SECRET, REDACTED
+from syncer.simulator.qualys_flow.gate import Credentials
+from syncer.simulator.qualys_flow.simulator import Simulator
+from syncer.simulator.qualys_flow.switches import SWITCHES, Switches
+from syncer.simulator.truth import Attempt, Event, Execution, Truth, Workflow
+from syncer.simulator.wire import Answer, Request, Seen
+from syncer.simulator.world import ABSENT
+
+__all__ = [
+    "ABSENT",
+    "PLANTED_SECRET",
+    "REDACTED",
+    "SWITCHES",
+    "Answer",
+    "Attempt",
+    "Clock",
+    "Credentials",
+    "Event",
+    "Execution",
+    "Outline",
+    "Request",
+    "Seen",
+    "Simulator",
+    "Switches",
+    "Truth",
+    "Workflow",
+]

@@ -1,0 +1,86 @@
+"""`python -m syncer.simulator`: a Qualys Flow on this machine until it is interrupted.
+
+Invariant: one JSON line on standard output says where it listens and what it accepts, then nothing more. It
+must not know what the simulator does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import threading
+from dataclasses import asdict
+
+from syncer.simulator import SWITCHES, Outline, Simulator, Switches
+
+
+def main() -> int:
+    asked = _parser().parse_args()
+    outline = Outline(
+        seed=asked.seed,
+        workflows=asked.workflows,
+        executions=asked.executions,
+        steps=asked.steps,
+        days=asked.days,
+        running=asked.running,
+    )
+    simulator = Simulator(outline, switches=Switches(**dict(asked.switch), rate_limit=asked.rate_limit))
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with simulator.serve(asked.port) as url:
+        sys.stdout.write(json.dumps({"url": url, **asdict(simulator.credentials)}) + "\n")
+        sys.stdout.flush()
+        while not stop.wait(asked.every):
+            _live_on(simulator)
+    return 0
+
+
+def _live_on(simulator: Simulator) -> None:
+    """What ran ends, and something new begins in the workflow that waited longest."""
+    simulator.end_all_running()
+    at = len(simulator.truth.executions) % len(simulator.truth.workflows)
+    simulator.add_execution(list(simulator.truth.workflows)[at], status="Running")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m syncer.simulator", description="A simulated Qualys Flow."
+    )
+    usual = Outline()
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--seed", type=int, default=usual.seed)
+    parser.add_argument("--workflows", type=int, default=usual.workflows)
+    parser.add_argument("--executions", type=int, default=usual.executions, help="of each workflow")
+    parser.add_argument("--steps", type=int, default=usual.steps, help="nodes that run in an execution")
+    parser.add_argument("--days", type=float, default=usual.days, help="how far the history goes back")
+    parser.add_argument("--running", type=int, default=usual.running, help="executions still running")
+    parser.add_argument("--rate-limit", type=int, help="requests an hour")
+    parser.add_argument(
+        "--every", type=float, metavar="SECONDS", help="end what runs and begin anew so often"
+    )
+    parser.add_argument(
+        "--switch",
+        type=_switch,
+        action="append",
+        default=[],
+        metavar="NAME=READING",
+        help="another reading of the documents: " + ", ".join(SWITCHES),
+    )
+    return parser
+
+
+def _switch(text: str) -> tuple[str, object]:
+    name, _, wanted = text.partition("=")
+    readings = {str(reading).lower(): reading for reading in SWITCHES.get(name, ())}
+    if wanted.lower() not in readings:
+        raise argparse.ArgumentTypeError(
+            f"{name} must be one of {', '.join(readings) or 'no known readings'}"
+        )
+    return name, readings[wanted.lower()]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

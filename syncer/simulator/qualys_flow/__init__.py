@@ -1,0 +1,1 @@
+"""Qualys Flow, simulated from its documents."""
