@@ -1,0 +1,141 @@
+"""Can PostgreSQL store this JSON text in jsonb, and dump it again? If not, mend a copy.
+
+Invariant: what `check` calls SAFE, and every copy `repair` makes, loads into jsonb and comes out as the same
+values. It works on the text, never on parsed values, so numbers keep their digits and depth costs no stack.
+Knows nothing of payloads, records or secrets.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from itertools import accumulate
+
+import msgspec
+
+from syncer.decode import scan
+
+DEEPEST = 512
+MOST_DIGITS = 100
+# The most that jsonb can address inside one container (JENTRY_OFFLENMASK).
+LONGEST = 0x0FFFFFFF
+# A double reaches 1e308 and 5e-324; with MOST_DIGITS in front no exponent beyond this can be held, and
+# jsonb refuses even a zero with a far larger one.
+_LARGEST_EXPONENT = 400
+
+
+class Safety(Enum):
+    SAFE = "safe"
+    REPAIRABLE = "repairable"
+    REFUSED = "refused"  # JSON of which jsonb can hold no copy: too deep or too long
+    NOT_JSON = "not_json"
+
+
+_RAW = msgspec.json.Decoder(msgspec.Raw)
+_BAD_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+# Every number that is out of bounds holds one of these; so do many hexadecimal ids, hence the second look.
+_LONG_NUMBER = re.compile(rb"[0-9](?:[eE][+-]?[0-9]{3}|[0-9]{50})")
+_BEFORE_A_NUMBER = b"[:, \t\n\r"
+
+_STRINGS = re.compile(scan.STRING)
+_PART = re.compile(rb"(" + scan.STRING + rb")|" + scan.NOT_FINITE + rb"|(" + scan.NUMBER + rb")")
+_NEEDS_MENDING = re.compile(rb"[\x00-\x1f]|\\u(?:0000|[dD][89a-fA-F])")
+_IN_STRING = re.compile(
+    rb"(?P<pair>\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|(?P<bad>\\u(?:0000|[dD][89a-fA-F][0-9a-fA-F]{2})|\x00)"
+    rb"|(?P<control>[\x01-\x1f])"
+    rb"|\\.",
+    re.DOTALL,
+)
+_NUMBER_PARTS = re.compile(rb"-?([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?")
+
+# Brackets as +1 and -1, so that their running sum is the depth.
+_STEPS = bytes(1 if c in b"[{" else 255 for c in range(256))
+_NO_BRACKETS = bytes(c for c in range(256) if c not in b"[]{}")
+
+
+def check(raw: bytes) -> Safety:
+    """How jsonb takes this text. Clean documents pay one strict scan and a few searches."""
+    if len(raw) > LONGEST:
+        return Safety.REFUSED
+    if not _is_strict(raw):
+        return _check_lenient(raw)
+    if _too_deep(raw):
+        return Safety.REFUSED
+    if not (b"\\u" in raw and _BAD_ESCAPE.search(raw)) and not _has_long_number(raw):
+        return Safety.SAFE
+    return Safety.SAFE if _mend(raw) == raw else Safety.REPAIRABLE
+
+
+def repair(raw: bytes) -> bytes | None:
+    """A copy that jsonb holds: U+FFFD for NUL, lone surrogates and bytes that are not UTF-8; numbers out of
+    bounds as strings. None when no copy can be held. ValueError when it is not JSON."""
+    safety = check(raw)
+    if safety is Safety.NOT_JSON:
+        raise ValueError("not JSON")
+    if safety is Safety.REFUSED:
+        return None
+    return raw if safety is Safety.SAFE else _mend(raw)
+
+
+def _is_strict(raw: bytes) -> bool:
+    try:
+        _RAW.decode(raw)
+        if not raw.isascii():  # msgspec.Raw does not look at the encoding
+            raw.decode()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+def _check_lenient(raw: bytes) -> Safety:
+    if not scan.is_json(raw):
+        return Safety.NOT_JSON
+    return Safety.REFUSED if _too_deep(raw) else Safety.REPAIRABLE
+
+
+def _too_deep(raw: bytes) -> bool:
+    if raw.count(b"[") + raw.count(b"{") <= DEEPEST:
+        return False
+    brackets = _STRINGS.sub(b"", raw).translate(_STEPS, _NO_BRACKETS)
+    return max(accumulate(memoryview(brackets).cast("b")), default=0) > DEEPEST
+
+
+def _has_long_number(raw: bytes) -> bool:
+    for found in _LONG_NUMBER.finditer(raw):
+        before = raw[max(0, found.start() - MOST_DIGITS) : found.start() + 1].rstrip(b"-.0123456789")
+        if not before or before[-1] in _BEFORE_A_NUMBER:
+            return True
+    return False
+
+
+def _mend(raw: bytes) -> bytes:
+    raw = raw.removeprefix(scan.BOM)
+    if not raw.isascii():
+        raw = raw.decode(errors="replace").encode()
+    return _PART.sub(_mend_part, raw)
+
+
+def _mend_part(part: re.Match[bytes]) -> bytes:
+    whole = part[0]
+    if part[1]:
+        return _IN_STRING.sub(_mend_character, whole) if _NEEDS_MENDING.search(whole) else whole
+    return whole if part[2] and _fits(whole) else b'"' + whole + b'"'
+
+
+def _mend_character(found: re.Match[bytes]) -> bytes:
+    if found["bad"]:
+        return b"\\ufffd"
+    return b"\\u%04x" % found[0][0] if found["control"] else found[0]
+
+
+def _fits(number: bytes) -> bool:
+    """Whether a double can hold it, neither as inf nor as a zero that was none, in few enough digits."""
+    found = _NUMBER_PARTS.fullmatch(number)
+    if found is None or len(number) > MOST_DIGITS + 6:
+        return False
+    whole, fraction, exponent = found.group(1, 2, 3)
+    if len(whole) + len(fraction or b"") > MOST_DIGITS or abs(int(exponent or 0)) > _LARGEST_EXPONENT:
+        return False
+    value = float(number)
+    return abs(value) != float("inf") and (value != 0 or not (whole + (fraction or b"")).strip(b"0"))
