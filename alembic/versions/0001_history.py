@@ -14,7 +14,15 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-VIEWS = ()
+VIEWS = (
+    "execution_facts",
+    "execution_labels",
+    "failure_reasons",
+    "running_now",
+    "step_facts",
+    "sync_freshness",
+    "workflow_daily",
+)
 HISTORY = (
     "connections",
     "workflows",
@@ -43,8 +51,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     # No CASCADE: a view that somebody built on these tables stops it instead of vanishing.
-    if VIEWS:
-        run(f"DROP VIEW {', '.join(f'history.{name}' for name in VIEWS)}")
+    run(f"DROP VIEW {', '.join(f'history.{name}' for name in VIEWS)}")
     run(f"DROP TABLE {', '.join(f'history.{name}' for name in HISTORY)}")
     run(f"DROP TABLE {', '.join(f'syncer.{name}' for name in DAEMON)}")
     run("DROP SCHEMA history")

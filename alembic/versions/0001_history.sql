@@ -109,7 +109,7 @@ CREATE TABLE history.step_events (
 	event_id TEXT COLLATE "C" NOT NULL,
 	node_id TEXT COLLATE "C" NOT NULL,
 	node_type TEXT,
-	event_order INTEGER,
+	event_order BIGINT,
 	status TEXT,
 	created_at TIMESTAMP WITH TIME ZONE NOT NULL,
 	updated_at TIMESTAMP WITH TIME ZONE,
@@ -248,7 +248,6 @@ COMMENT ON COLUMN history.workflow_nodes.inputs IS 'The node''s configured input
 COMMENT ON COLUMN history.workflow_nodes.removed_at IS 'When a later definition was first seen without this node; null while it is part of it.';
 COMMENT ON COLUMN history.workflow_nodes.synced_at IS 'When this row was last written (database clock); visible up to a minute later.';
 COMMENT ON COLUMN history.workflow_nodes._row_hash IS 'Digest of the source''s fields; the daemon writes a row only when it differs.';
-CREATE INDEX workflow_nodes_name_idx ON history.workflow_nodes (connection_id, name);
 CREATE TABLE history.workflow_revisions (
 	connection_id TEXT COLLATE "C" NOT NULL,
 	workflow_id TEXT COLLATE "C" NOT NULL,
@@ -482,3 +481,382 @@ COMMENT ON COLUMN syncer.window_audit.first_seen_at IS 'When it was first found.
 COMMENT ON COLUMN syncer.window_audit.last_seen_at IS 'When it was last found.';
 COMMENT ON COLUMN syncer.window_audit.resolved_at IS 'When a later read proved the window; null while it stands.';
 CREATE INDEX window_audit_open_idx ON syncer.window_audit (connection_id) WHERE resolved_at IS NULL;
+CREATE OR REPLACE VIEW history.execution_facts AS
+SELECT
+  e.connection_id,
+  c.platform,
+  e.execution_id,
+  e.workflow_id,
+  COALESCE(w.name, e.workflow_name, e.workflow_id) AS workflow_name,
+  e.status,
+  e.outcome,
+  e.created_at,
+  (e.created_at AT TIME ZONE 'UTC')::date AS day,
+  date_trunc('hour', e.created_at, 'UTC') AS hour,
+  e.started_at,
+  e.ended_at,
+  e.updated_at,
+  e.duration_ms,
+  e.duration_ms / 1000.0::double precision AS duration_s,
+  e.execution_type,
+  e.trigger,
+  e.subject_id,
+  e.parent_execution_id,
+  e.linked_execution_ids,
+  e.message,
+  e.failure_reason,
+  e.variables,
+  e.categories,
+  e.tags,
+  e.step_count,
+  e.failed_step_count,
+  e.steps_state,
+  e.steps_read_at,
+  e.extra,
+  e.settled_at,
+  e.missing_since,
+  e.missing_reason,
+  e.synced_at
+FROM history.executions e
+LEFT JOIN history.connections c ON c.connection_id = e.connection_id
+LEFT JOIN history.workflows w ON w.connection_id = e.connection_id AND w.workflow_id = e.workflow_id;
+
+COMMENT ON VIEW history.execution_facts IS 'One row per execution with the names and time buckets that charts group by. Filter by connection_id and day: they are indexed together.';
+COMMENT ON COLUMN history.execution_facts.connection_id IS 'Name of the connection in the configuration: one tenant of one platform.';
+COMMENT ON COLUMN history.execution_facts.platform IS 'Kind of platform the connection reads, e.g. qualys_flow.';
+COMMENT ON COLUMN history.execution_facts.execution_id IS 'The execution''s id at the source.';
+COMMENT ON COLUMN history.execution_facts.workflow_id IS 'Id of the workflow that ran.';
+COMMENT ON COLUMN history.execution_facts.workflow_name IS 'Name of the workflow as known today, else as the execution carried it, else the workflow''s id.';
+COMMENT ON COLUMN history.execution_facts.status IS 'The source''s own word for its state.';
+COMMENT ON COLUMN history.execution_facts.outcome IS 'queued, running, succeeded, failed, canceled or unknown.';
+COMMENT ON COLUMN history.execution_facts.created_at IS 'When it was created at the source.';
+COMMENT ON COLUMN history.execution_facts.day IS 'UTC day of created_at.';
+COMMENT ON COLUMN history.execution_facts.hour IS 'Start of the UTC hour of created_at.';
+COMMENT ON COLUMN history.execution_facts.started_at IS 'When it started.';
+COMMENT ON COLUMN history.execution_facts.ended_at IS 'When it ended; null while it runs.';
+COMMENT ON COLUMN history.execution_facts.updated_at IS 'When the source last changed it.';
+COMMENT ON COLUMN history.execution_facts.duration_ms IS 'Milliseconds from started_at to ended_at; null while either is missing.';
+COMMENT ON COLUMN history.execution_facts.duration_s IS 'Seconds from started_at to ended_at; null while either is missing.';
+COMMENT ON COLUMN history.execution_facts.execution_type IS 'The source''s own word for the kind of execution.';
+COMMENT ON COLUMN history.execution_facts.trigger IS 'What started it, in the source''s own word.';
+COMMENT ON COLUMN history.execution_facts.subject_id IS 'Id of the object it ran for.';
+COMMENT ON COLUMN history.execution_facts.parent_execution_id IS 'Id of the execution that started this one.';
+COMMENT ON COLUMN history.execution_facts.linked_execution_ids IS 'Ids of executions linked to this one.';
+COMMENT ON COLUMN history.execution_facts.message IS 'The source''s message, usually the reason of a failure.';
+COMMENT ON COLUMN history.execution_facts.failure_reason IS 'Fingerprint of the message of a failed execution: ids, numbers and names taken out.';
+COMMENT ON COLUMN history.execution_facts.variables IS 'Variables it ran with; null where they are not copied. execution_labels has them one by one.';
+COMMENT ON COLUMN history.execution_facts.categories IS 'Categories as sent. execution_labels has them one by one.';
+COMMENT ON COLUMN history.execution_facts.tags IS 'Tags as sent. execution_labels has them one by one.';
+COMMENT ON COLUMN history.execution_facts.step_count IS 'Number of step attempts; null until its steps are read.';
+COMMENT ON COLUMN history.execution_facts.failed_step_count IS 'Number of failed step attempts; null until its steps are read.';
+COMMENT ON COLUMN history.execution_facts.steps_state IS 'due, read, gone, failed or off: whether its steps are copied.';
+COMMENT ON COLUMN history.execution_facts.steps_read_at IS 'When its steps were last read (database clock).';
+COMMENT ON COLUMN history.execution_facts.extra IS 'Fields of the source without a column of their own, as sent.';
+COMMENT ON COLUMN history.execution_facts.settled_at IS 'When the copy became final; null while it may still change.';
+COMMENT ON COLUMN history.execution_facts.missing_since IS 'When the source was first found not to have it any more; null while it has.';
+COMMENT ON COLUMN history.execution_facts.missing_reason IS 'Why it is missing at the source: gone, workflow_deleted or aged_out.';
+COMMENT ON COLUMN history.execution_facts.synced_at IS 'When the execution''s row was last written (database clock); visible up to a minute later.';
+-- Labels come in several shapes: {"region": ["eu", null]}, ["region=eu"], [{"key": "region", "value": "eu"}].
+-- `strict $.**` reaches the scalars at any depth once each; the lax form would return those in arrays twice.
+-- UNION, not UNION ALL: a label repeated on one execution is one label.
+CREATE OR REPLACE VIEW history.execution_labels AS
+SELECT
+  e.connection_id,
+  e.execution_id,
+  e.workflow_id,
+  l.kind,
+  l.key,
+  l.value,
+  e.created_at,
+  (e.created_at AT TIME ZONE 'UTC')::date AS day
+FROM history.executions e
+CROSS JOIN LATERAL (
+  SELECT field.kind, field.key, scalar #>> '{}' AS value
+  FROM (
+    SELECT 'category' AS kind, key, value
+    FROM jsonb_each(CASE jsonb_typeof(e.categories) WHEN 'object' THEN e.categories END)
+    UNION ALL
+    SELECT 'variable', key, value
+    FROM jsonb_each(CASE jsonb_typeof(e.variables) WHEN 'object' THEN e.variables END)
+    UNION ALL
+    SELECT 'variable', COALESCE(item ->> 'key', item ->> 'name', ''), item -> 'value'
+    FROM jsonb_array_elements(CASE jsonb_typeof(e.variables) WHEN 'array' THEN e.variables END) AS item
+    WHERE jsonb_typeof(item) = 'object'
+  ) AS field,
+    jsonb_path_query(
+      field.value,
+      'strict $.** ? (@.type() == "number" || @.type() == "boolean" || @.type() == "string" && @ != "")'
+    ) AS scalar
+  UNION
+  SELECT
+    word.kind,
+    CASE WHEN strpos(word.label, '=') > 0 THEN split_part(word.label, '=', 1) ELSE '' END,
+    substr(word.label, strpos(word.label, '=') + 1)
+  FROM (
+    SELECT 'tag' AS kind, tag AS label
+    FROM unnest(e.tags) AS tag
+    UNION ALL
+    SELECT 'variable', item #>> '{}'
+    FROM jsonb_array_elements(CASE jsonb_typeof(e.variables) WHEN 'array' THEN e.variables END) AS item
+    WHERE jsonb_typeof(item) NOT IN ('object', 'array')
+  ) AS word
+  WHERE word.label <> ''
+) AS l;
+
+COMMENT ON VIEW history.execution_labels IS 'One row per category, variable and tag of an execution; null and empty ones give none, repeated ones give one.';
+COMMENT ON COLUMN history.execution_labels.connection_id IS 'Name of the connection in the configuration: one tenant of one platform.';
+COMMENT ON COLUMN history.execution_labels.execution_id IS 'The execution''s id at the source.';
+COMMENT ON COLUMN history.execution_labels.workflow_id IS 'Id of the workflow that ran.';
+COMMENT ON COLUMN history.execution_labels.kind IS 'category, variable or tag.';
+COMMENT ON COLUMN history.execution_labels.key IS 'Name of the category or variable, or what stands before the first "=" of a tag; '''' for a tag without "=".';
+COMMENT ON COLUMN history.execution_labels.value IS 'The value as text; a list gives one row per value.';
+COMMENT ON COLUMN history.execution_labels.created_at IS 'When the execution was created at the source.';
+COMMENT ON COLUMN history.execution_labels.day IS 'UTC day of created_at.';
+-- For both levels "seen" is the creation of the execution, so that the two can be put in one chart.
+CREATE OR REPLACE VIEW history.failure_reasons AS
+SELECT
+  f.connection_id,
+  c.platform,
+  f.level,
+  f.failure_reason,
+  f.workflow_id,
+  COALESCE(w.name, f.workflow_name, f.workflow_id) AS workflow_name,
+  f.count,
+  f.first_seen_at,
+  f.last_seen_at,
+  f.example_execution_id,
+  f.example_message
+FROM (
+  SELECT
+    connection_id,
+    'execution' AS level,
+    failure_reason,
+    workflow_id,
+    max(workflow_name) AS workflow_name,
+    count(*) AS count,
+    min(created_at) AS first_seen_at,
+    max(created_at) AS last_seen_at,
+    (array_agg(execution_id ORDER BY created_at DESC, execution_id))[1] AS example_execution_id,
+    (array_agg(message ORDER BY created_at DESC, execution_id))[1] AS example_message
+  FROM history.executions
+  WHERE failure_reason IS NOT NULL
+  GROUP BY connection_id, failure_reason, workflow_id
+  UNION ALL
+  SELECT
+    s.connection_id,
+    'step',
+    s.failure_reason,
+    e.workflow_id,
+    max(e.workflow_name),
+    count(*),
+    min(e.created_at),
+    max(e.created_at),
+    (array_agg(s.execution_id ORDER BY e.created_at DESC, s.execution_id, s.node_id, s.attempt))[1],
+    (array_agg(s.message ORDER BY e.created_at DESC, s.execution_id, s.node_id, s.attempt))[1]
+  FROM history.steps s
+  JOIN history.executions e ON e.connection_id = s.connection_id AND e.execution_id = s.execution_id
+  WHERE s.failure_reason IS NOT NULL
+  GROUP BY s.connection_id, s.failure_reason, e.workflow_id
+) AS f
+LEFT JOIN history.connections c ON c.connection_id = f.connection_id
+LEFT JOIN history.workflows w ON w.connection_id = f.connection_id AND w.workflow_id = f.workflow_id;
+
+COMMENT ON VIEW history.failure_reasons IS 'Why executions and steps failed: one row per level, reason and workflow. A step that fails usually fails its execution: do not add the two levels up.';
+COMMENT ON COLUMN history.failure_reasons.connection_id IS 'Name of the connection in the configuration: one tenant of one platform.';
+COMMENT ON COLUMN history.failure_reasons.platform IS 'Kind of platform the connection reads, e.g. qualys_flow.';
+COMMENT ON COLUMN history.failure_reasons.level IS 'execution or step: what failed.';
+COMMENT ON COLUMN history.failure_reasons.failure_reason IS 'Fingerprint of the message: ids, numbers and names taken out.';
+COMMENT ON COLUMN history.failure_reasons.workflow_id IS 'Id of the workflow that ran.';
+COMMENT ON COLUMN history.failure_reasons.workflow_name IS 'Name of the workflow as known today, else as an execution carried it, else the workflow''s id.';
+COMMENT ON COLUMN history.failure_reasons.count IS 'Number of executions, or of step attempts, that failed for this reason.';
+COMMENT ON COLUMN history.failure_reasons.first_seen_at IS 'When the first execution concerned was created.';
+COMMENT ON COLUMN history.failure_reasons.last_seen_at IS 'When the latest execution concerned was created.';
+COMMENT ON COLUMN history.failure_reasons.example_execution_id IS 'Id of the latest execution concerned.';
+COMMENT ON COLUMN history.failure_reasons.example_message IS 'Its message in full, ids and numbers included.';
+-- settled_at and missing_since are named so that the partial index on open executions serves.
+CREATE OR REPLACE VIEW history.running_now AS
+SELECT
+  e.connection_id,
+  c.platform,
+  e.execution_id,
+  e.workflow_id,
+  COALESCE(w.name, e.workflow_name, e.workflow_id) AS workflow_name,
+  e.status,
+  e.outcome,
+  e.created_at,
+  e.started_at,
+  EXTRACT(epoch FROM now() - COALESCE(e.started_at, e.created_at))::double precision AS age_s,
+  e._asked_at AS last_seen_at
+FROM history.executions e
+LEFT JOIN history.connections c ON c.connection_id = e.connection_id
+LEFT JOIN history.workflows w ON w.connection_id = e.connection_id AND w.workflow_id = e.workflow_id
+WHERE e.settled_at IS NULL
+  AND e.missing_since IS NULL
+  AND e.ended_at IS NULL
+  AND e.outcome NOT IN ('succeeded', 'failed', 'canceled');
+
+COMMENT ON VIEW history.running_now IS 'Executions that had not ended when they were last looked at. One that is running may stay unseen until the next sweep, because sources may give no sign of change before an execution ends.';
+COMMENT ON COLUMN history.running_now.connection_id IS 'Name of the connection in the configuration: one tenant of one platform.';
+COMMENT ON COLUMN history.running_now.platform IS 'Kind of platform the connection reads, e.g. qualys_flow.';
+COMMENT ON COLUMN history.running_now.execution_id IS 'The execution''s id at the source.';
+COMMENT ON COLUMN history.running_now.workflow_id IS 'Id of the workflow that runs.';
+COMMENT ON COLUMN history.running_now.workflow_name IS 'Name of the workflow as known today, else as the execution carried it, else the workflow''s id.';
+COMMENT ON COLUMN history.running_now.status IS 'The source''s own word for its state.';
+COMMENT ON COLUMN history.running_now.outcome IS 'queued, running or unknown.';
+COMMENT ON COLUMN history.running_now.created_at IS 'When it was created at the source.';
+COMMENT ON COLUMN history.running_now.started_at IS 'When it started; null while it waits.';
+COMMENT ON COLUMN history.running_now.age_s IS 'Seconds since it started, or since it was created while it waits.';
+COMMENT ON COLUMN history.running_now.last_seen_at IS 'When the source was asked for what stands here; looking again without a change leaves it as it is.';
+CREATE OR REPLACE VIEW history.step_facts AS
+SELECT
+  s.connection_id,
+  c.platform,
+  s.execution_id,
+  s.node_id,
+  s.attempt,
+  e.workflow_id,
+  COALESCE(w.name, e.workflow_name, e.workflow_id) AS workflow_name,
+  e.status AS execution_status,
+  e.outcome AS execution_outcome,
+  e.created_at,
+  (e.created_at AT TIME ZONE 'UTC')::date AS day,
+  date_trunc('hour', e.created_at, 'UTC') AS hour,
+  s.node_name,
+  s.node_type,
+  s.position,
+  s.status,
+  s.outcome,
+  s.message,
+  s.failure_reason,
+  s.started_at,
+  s.ended_at,
+  s.duration_ms,
+  s.duration_ms / 1000.0::double precision AS duration_s,
+  s.event_count,
+  s.synced_at
+FROM history.steps s
+JOIN history.executions e ON e.connection_id = s.connection_id AND e.execution_id = s.execution_id
+LEFT JOIN history.connections c ON c.connection_id = e.connection_id
+LEFT JOIN history.workflows w ON w.connection_id = e.connection_id AND w.workflow_id = e.workflow_id;
+
+COMMENT ON VIEW history.step_facts IS 'One row per attempt of a step with its workflow and its execution''s outcome and day. Filter by connection_id and day: they are indexed together.';
+COMMENT ON COLUMN history.step_facts.connection_id IS 'Name of the connection in the configuration: one tenant of one platform.';
+COMMENT ON COLUMN history.step_facts.platform IS 'Kind of platform the connection reads, e.g. qualys_flow.';
+COMMENT ON COLUMN history.step_facts.execution_id IS 'The execution''s id at the source.';
+COMMENT ON COLUMN history.step_facts.node_id IS 'Id of the node.';
+COMMENT ON COLUMN history.step_facts.attempt IS 'Attempt of the node, from 1.';
+COMMENT ON COLUMN history.step_facts.workflow_id IS 'Id of the workflow that ran.';
+COMMENT ON COLUMN history.step_facts.workflow_name IS 'Name of the workflow as known today, else as the execution carried it, else the workflow''s id.';
+COMMENT ON COLUMN history.step_facts.execution_status IS 'The source''s own word for the execution''s state.';
+COMMENT ON COLUMN history.step_facts.execution_outcome IS 'The execution''s outcome: queued, running, succeeded, failed, canceled or unknown.';
+COMMENT ON COLUMN history.step_facts.created_at IS 'When the execution was created at the source.';
+COMMENT ON COLUMN history.step_facts.day IS 'UTC day of created_at.';
+COMMENT ON COLUMN history.step_facts.hour IS 'Start of the UTC hour of created_at.';
+COMMENT ON COLUMN history.step_facts.node_name IS 'Name of the node as known when first written.';
+COMMENT ON COLUMN history.step_facts.node_type IS 'The source''s own word for the kind of node.';
+COMMENT ON COLUMN history.step_facts.position IS 'Rank of the node''s first event within the execution, from 1.';
+COMMENT ON COLUMN history.step_facts.status IS 'The source''s own word for the step''s last state.';
+COMMENT ON COLUMN history.step_facts.outcome IS 'The step''s outcome: queued, running, succeeded, failed, canceled or unknown.';
+COMMENT ON COLUMN history.step_facts.message IS 'Message of the attempt''s last event.';
+COMMENT ON COLUMN history.step_facts.failure_reason IS 'Fingerprint of the message of a failed step: ids, numbers and names taken out.';
+COMMENT ON COLUMN history.step_facts.started_at IS 'When the attempt started.';
+COMMENT ON COLUMN history.step_facts.ended_at IS 'When the attempt ended; null when never seen to end.';
+COMMENT ON COLUMN history.step_facts.duration_ms IS 'Milliseconds from started_at to ended_at; null while either is missing.';
+COMMENT ON COLUMN history.step_facts.duration_s IS 'Seconds from started_at to ended_at; null while either is missing.';
+COMMENT ON COLUMN history.step_facts.event_count IS 'Number of events folded into this attempt.';
+COMMENT ON COLUMN history.step_facts.synced_at IS 'When the step''s row was last written (database clock); visible up to a minute later.';
+-- Both counts are taken once over their partial indexes, not once per partition.
+CREATE OR REPLACE VIEW history.sync_freshness AS
+SELECT
+  m.connection_id,
+  c.platform,
+  m.partition,
+  w.name AS workflow_name,
+  m.watermark_at,
+  EXTRACT(epoch FROM now() - m.watermark_at)::double precision AS lag_seconds,
+  m.complete_from,
+  CASE WHEN m.lookback_from IS NOT NULL THEN LEAST(m.lookback_from, o.first_created_at) END AS settled_until,
+  COALESCE(o.executions, 0) AS open_executions,
+  COALESCE(d.executions, 0) AS steps_due,
+  m.last_success_at,
+  m.last_error,
+  m.last_error_at
+FROM syncer.watermarks m
+LEFT JOIN (
+  SELECT connection_id, _partition, count(*) AS executions, min(created_at) AS first_created_at
+  FROM history.executions
+  WHERE settled_at IS NULL AND missing_since IS NULL
+  GROUP BY connection_id, _partition
+) AS o ON o.connection_id = m.connection_id AND o._partition = m.partition
+LEFT JOIN (
+  SELECT connection_id, _partition, count(*) AS executions
+  FROM history.executions
+  WHERE steps_state = 'due'
+  GROUP BY connection_id, _partition
+) AS d ON d.connection_id = m.connection_id AND d._partition = m.partition
+LEFT JOIN history.connections c ON c.connection_id = m.connection_id
+LEFT JOIN history.workflows w ON w.connection_id = m.connection_id AND w.workflow_id = m.partition
+WHERE m.stream = 'executions';
+
+COMMENT ON VIEW history.sync_freshness IS 'How far each partition is copied. Everything created in [complete_from, settled_until) is here with its steps and will not change.';
+COMMENT ON COLUMN history.sync_freshness.connection_id IS 'Name of the connection in the configuration: one tenant of one platform.';
+COMMENT ON COLUMN history.sync_freshness.platform IS 'Kind of platform the connection reads, e.g. qualys_flow.';
+COMMENT ON COLUMN history.sync_freshness.partition IS 'What is copied by itself: a workflow''s id, or a workspace.';
+COMMENT ON COLUMN history.sync_freshness.workflow_name IS 'Name of the workflow where the partition is one.';
+COMMENT ON COLUMN history.sync_freshness.watermark_at IS 'Every execution created before this instant has been read, its steps perhaps not yet.';
+COMMENT ON COLUMN history.sync_freshness.lag_seconds IS 'Seconds from watermark_at to now.';
+COMMENT ON COLUMN history.sync_freshness.complete_from IS 'Start of the unbroken, proved span that ends at watermark_at.';
+COMMENT ON COLUMN history.sync_freshness.settled_until IS 'End of the span that will not change any more: the first open execution, or the watermark less the lookback.';
+COMMENT ON COLUMN history.sync_freshness.open_executions IS 'Number of executions whose copy is not final yet.';
+COMMENT ON COLUMN history.sync_freshness.steps_due IS 'Number of executions whose steps are still to be read.';
+COMMENT ON COLUMN history.sync_freshness.last_success_at IS 'When a pass over the partition last succeeded.';
+COMMENT ON COLUMN history.sync_freshness.last_error IS 'What went wrong last; null after a success.';
+COMMENT ON COLUMN history.sync_freshness.last_error_at IS 'When it went wrong.';
+CREATE OR REPLACE VIEW history.workflow_daily AS
+SELECT
+  e.connection_id,
+  c.platform,
+  e.day,
+  e.workflow_id,
+  COALESCE(w.name, e.workflow_name, e.workflow_id) AS workflow_name,
+  e.runs,
+  e.succeeded,
+  e.failed,
+  e.canceled,
+  e.succeeded / NULLIF(e.succeeded + e.failed, 0)::double precision AS success_rate,
+  e.p50_s,
+  e.p95_s,
+  e.max_s
+FROM (
+  SELECT
+    connection_id,
+    (created_at AT TIME ZONE 'UTC')::date AS day,
+    workflow_id,
+    max(workflow_name) AS workflow_name,
+    count(*) AS runs,
+    count(*) FILTER (WHERE outcome = 'succeeded') AS succeeded,
+    count(*) FILTER (WHERE outcome = 'failed') AS failed,
+    count(*) FILTER (WHERE outcome = 'canceled') AS canceled,
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY duration_ms) / 1000 AS p50_s,
+    percentile_cont(0.95) WITHIN GROUP (ORDER BY duration_ms) / 1000 AS p95_s,
+    max(duration_ms) / 1000.0::double precision AS max_s
+  FROM history.executions
+  GROUP BY connection_id, (created_at AT TIME ZONE 'UTC')::date, workflow_id
+) AS e
+LEFT JOIN history.connections c ON c.connection_id = e.connection_id
+LEFT JOIN history.workflows w ON w.connection_id = e.connection_id AND w.workflow_id = e.workflow_id;
+
+COMMENT ON VIEW history.workflow_daily IS 'One row per workflow and UTC day on which it ran: counts, success rate and durations.';
+COMMENT ON COLUMN history.workflow_daily.connection_id IS 'Name of the connection in the configuration: one tenant of one platform.';
+COMMENT ON COLUMN history.workflow_daily.platform IS 'Kind of platform the connection reads, e.g. qualys_flow.';
+COMMENT ON COLUMN history.workflow_daily.day IS 'UTC day on which the executions were created.';
+COMMENT ON COLUMN history.workflow_daily.workflow_id IS 'Id of the workflow that ran.';
+COMMENT ON COLUMN history.workflow_daily.workflow_name IS 'Name of the workflow as known today, else as an execution carried it, else the workflow''s id.';
+COMMENT ON COLUMN history.workflow_daily.runs IS 'Number of executions created that day, ended or not.';
+COMMENT ON COLUMN history.workflow_daily.succeeded IS 'How many of them succeeded.';
+COMMENT ON COLUMN history.workflow_daily.failed IS 'How many of them failed.';
+COMMENT ON COLUMN history.workflow_daily.canceled IS 'How many of them were canceled.';
+COMMENT ON COLUMN history.workflow_daily.success_rate IS 'succeeded / (succeeded + failed), from 0 to 1; null when both are 0.';
+COMMENT ON COLUMN history.workflow_daily.p50_s IS 'Median duration in seconds of those that ended; null when none did.';
+COMMENT ON COLUMN history.workflow_daily.p95_s IS '95th percentile of the duration in seconds of those that ended; null when none did.';
+COMMENT ON COLUMN history.workflow_daily.max_s IS 'Longest duration in seconds of those that ended; null when none did.';

@@ -1,0 +1,61 @@
+-- For both levels "seen" is the creation of the execution, so that the two can be put in one chart.
+CREATE OR REPLACE VIEW history.failure_reasons AS
+SELECT
+  f.connection_id,
+  c.platform,
+  f.level,
+  f.failure_reason,
+  f.workflow_id,
+  COALESCE(w.name, f.workflow_name, f.workflow_id) AS workflow_name,
+  f.count,
+  f.first_seen_at,
+  f.last_seen_at,
+  f.example_execution_id,
+  f.example_message
+FROM (
+  SELECT
+    connection_id,
+    'execution' AS level,
+    failure_reason,
+    workflow_id,
+    max(workflow_name) AS workflow_name,
+    count(*) AS count,
+    min(created_at) AS first_seen_at,
+    max(created_at) AS last_seen_at,
+    (array_agg(execution_id ORDER BY created_at DESC, execution_id))[1] AS example_execution_id,
+    (array_agg(message ORDER BY created_at DESC, execution_id))[1] AS example_message
+  FROM history.executions
+  WHERE failure_reason IS NOT NULL
+  GROUP BY connection_id, failure_reason, workflow_id
+  UNION ALL
+  SELECT
+    s.connection_id,
+    'step',
+    s.failure_reason,
+    e.workflow_id,
+    max(e.workflow_name),
+    count(*),
+    min(e.created_at),
+    max(e.created_at),
+    (array_agg(s.execution_id ORDER BY e.created_at DESC, s.execution_id, s.node_id, s.attempt))[1],
+    (array_agg(s.message ORDER BY e.created_at DESC, s.execution_id, s.node_id, s.attempt))[1]
+  FROM history.steps s
+  JOIN history.executions e ON e.connection_id = s.connection_id AND e.execution_id = s.execution_id
+  WHERE s.failure_reason IS NOT NULL
+  GROUP BY s.connection_id, s.failure_reason, e.workflow_id
+) AS f
+LEFT JOIN history.connections c ON c.connection_id = f.connection_id
+LEFT JOIN history.workflows w ON w.connection_id = f.connection_id AND w.workflow_id = f.workflow_id;
+
+COMMENT ON VIEW history.failure_reasons IS 'Why executions and steps failed: one row per level, reason and workflow. A step that fails usually fails its execution: do not add the two levels up.';
+COMMENT ON COLUMN history.failure_reasons.connection_id IS 'Name of the connection in the configuration: one tenant of one platform.';
+COMMENT ON COLUMN history.failure_reasons.platform IS 'Kind of platform the connection reads, e.g. qualys_flow.';
+COMMENT ON COLUMN history.failure_reasons.level IS 'execution or step: what failed.';
+COMMENT ON COLUMN history.failure_reasons.failure_reason IS 'Fingerprint of the message: ids, numbers and names taken out.';
+COMMENT ON COLUMN history.failure_reasons.workflow_id IS 'Id of the workflow that ran.';
+COMMENT ON COLUMN history.failure_reasons.workflow_name IS 'Name of the workflow as known today, else as an execution carried it, else the workflow''s id.';
+COMMENT ON COLUMN history.failure_reasons.count IS 'Number of executions, or of step attempts, that failed for this reason.';
+COMMENT ON COLUMN history.failure_reasons.first_seen_at IS 'When the first execution concerned was created.';
+COMMENT ON COLUMN history.failure_reasons.last_seen_at IS 'When the latest execution concerned was created.';
+COMMENT ON COLUMN history.failure_reasons.example_execution_id IS 'Id of the latest execution concerned.';
+COMMENT ON COLUMN history.failure_reasons.example_message IS 'Its message in full, ids and numbers included.';
