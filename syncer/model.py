@@ -95,7 +95,7 @@ class Execution(Struct, frozen=True, kw_only=True):
     execution_id: str
     workflow_id: str
     created_at: datetime
-    outcome: Outcome
+    outcome: Outcome | UnsetType = UNSET
     workflow_name: Text = UNSET
     status: Text = UNSET
     execution_type: Text = UNSET
@@ -115,7 +115,9 @@ class Execution(Struct, frozen=True, kw_only=True):
     @property
     def has_ended(self) -> bool:
         """Ended: the source gives an end time, or the outcome is terminal."""
-        return isinstance(self.ended_at, datetime) or self.outcome.is_terminal
+        return isinstance(self.ended_at, datetime) or (
+            isinstance(self.outcome, Outcome) and self.outcome.is_terminal
+        )
 
 
 class StepEvent(Struct, frozen=True, kw_only=True):

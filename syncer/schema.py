@@ -242,7 +242,7 @@ step_events = Table(
     _key("event_id", "The event's id, or a stable stand-in where the source gives none."),
     _id("node_id", "Id of the node the event belongs to.", nullable=False),
     _text("node_type", "The source's own word for the kind of node."),
-    _count("event_order", "The source's order of events within a node."),
+    Column("event_order", BigInteger, comment="The source's order of events within a node."),
     _text("status", "The source's own word for the state the event reports."),
     _time("created_at", "When the event was recorded at the source.", nullable=False),
     _time("updated_at", "When the source last changed the event."),
@@ -430,7 +430,6 @@ grants = Table(
     comment="Roles given read access, given again after every migration.",
 )
 
-Index("workflow_nodes_name_idx", workflow_nodes.c.connection_id, workflow_nodes.c.name)
 Index("executions_day_idx", executions.c.connection_id, text(_UTC_DAY))
 Index("executions_synced_idx", executions.c.connection_id, executions.c.synced_at)
 Index(

@@ -7,7 +7,7 @@ window is read, proved and committed is `syncer.paging` and `syncer.sync`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
@@ -48,6 +48,10 @@ class Source(Protocol):
     @property
     def paging(self) -> Paging:
         """How executions are paged."""
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What holds for the whole tenant, such as its id; known once answers carried it."""
 
     def now(self) -> datetime | None:
         """A lower bound of the source's clock, from the Date of its last answer; None before any answer had one."""

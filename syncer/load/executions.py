@@ -1,0 +1,278 @@
+"""Rows of `history.executions`: which are new, which changed, which became final, which are missing.
+
+An execution changes at the source after it was created, so every copy is compared with the stored one. The older of
+two copies never overwrites the other, and a row that has not changed is not touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+from msgspec import Struct
+from psycopg import sql
+from sqlalchemy import Connection
+
+from syncer.encode import Columns
+from syncer.load.rows import EXTRA, bisect, copy, distinct, driver, upsert
+from syncer.model import Window
+from syncer.schema import executions
+
+_GUARD = sql.SQL(
+    "CASE WHEN s.updated_at <> t.updated_at THEN s.updated_at > t.updated_at ELSE s._asked_at >= t._asked_at END"
+)
+"""Of two copies the one with the greater updated_at wins; equal or missing, the one asked for later."""
+
+_ENDED_AT = sql.SQL(
+    "CASE WHEN excluded._ended_at IS NULL THEN NULL "
+    "WHEN excluded.ended_at IS NULL THEN coalesce(t._ended_at, excluded._ended_at) ELSE excluded._ended_at END"
+)
+"""An end the source does not date counts from the first read that said so."""
+
+_NOT_COMPARED = frozenset(
+    {"connection_id", "execution_id", "synced_at", "_row_hash", "_asked_at", "_ended_at", "_final_at", "settled_at",
+     "steps_state", "missing_since", "missing_reason", "_steps_tries", "_steps_retry_at"}
+)  # fmt: skip
+
+_OPEN_STEP = """EXISTS (
+    SELECT FROM history.steps s
+    WHERE s.connection_id = e.connection_id AND s.execution_id = e.execution_id
+      AND s.ended_at IS NULL AND s.outcome IN ('queued', 'running', 'unknown')
+)"""
+
+
+class Reading(Struct, frozen=True, kw_only=True):
+    """The circumstances under which a page was read and is written.
+
+    `asked_at` and `now` are the database's clock, `source_at` a lower bound of the source's when it was asked.
+    """
+
+    connection_id: str
+    partition: str
+    asked_at: datetime
+    source_at: datetime
+    now: datetime
+    settle: timedelta
+    with_steps: bool
+
+
+class Loaded(Struct, kw_only=True):
+    """What became of a page: counts by fate, and the ids that are still open."""
+
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    open_ids: set[str] = set()
+    refused: list[tuple[Columns, str]] = []
+
+
+class _Stored(Struct, frozen=True):
+    row_hash: bytes
+    ended_at: datetime | None
+    is_final: bool
+    is_settled: bool
+    is_missing: bool
+
+
+def load_executions(db: Connection, rows: Sequence[Columns], reading: Reading) -> Loaded:
+    """Write what is new or changed, settle what may be, clear what reappeared."""
+    latest = {row["execution_id"]: row for row in rows}
+    stored = _stored(db, reading.connection_id, list(latest))
+    loaded = Loaded()
+    new = [_complete(row, reading) for key, row in latest.items() if key not in stored]
+    changed = [
+        _complete(row, reading)
+        for key, row in latest.items()
+        if key in stored and stored[key].row_hash != row["_row_hash"]
+    ]
+    same = [key for key in latest if key in stored and stored[key].row_hash == latest[key]["_row_hash"]]
+    bisect(db, new, lambda part: _insert(db, part), lambda row, why: loaded.refused.append((row, why)))
+    bisect(db, changed, lambda part: _merge(db, part), lambda row, why: loaded.refused.append((row, why)))
+    _touch(db, reading, {key: stored[key] for key in same})
+    set_variables(db, reading, {key: latest[key]["variables"] for key in same if "variables" in latest[key]})
+    loaded.new, loaded.changed, loaded.unchanged = len(new), len(changed), len(same)
+    loaded.open_ids = {row["execution_id"] for row in (*new, *changed) if row["settled_at"] is None}
+    loaded.open_ids |= {key for key in same if not stored[key].is_settled}
+    return loaded
+
+
+def _stored(db: Connection, connection_id: str, ids: list[str]) -> dict[str, _Stored]:
+    rows = driver(db).execute(
+        "SELECT execution_id, _row_hash, _ended_at, _final_at IS NOT NULL, settled_at IS NOT NULL,"
+        " missing_since IS NOT NULL FROM history.executions WHERE connection_id = %s AND execution_id = ANY(%s)",
+        (connection_id, ids),
+    )
+    return {key: _Stored(*rest) for key, *rest in rows}
+
+
+def _complete(row: Columns, reading: Reading) -> Columns:
+    """Add the daemon's own columns."""
+    ended_at = row.get("ended_at")
+    if ended_at is None and row.get("outcome") in ("succeeded", "failed", "canceled"):
+        ended_at = reading.source_at
+    is_final = ended_at is not None and ended_at + reading.settle <= reading.source_at
+    return {
+        "outcome": "unknown",
+        **row,
+        "connection_id": reading.connection_id,
+        "steps_state": "due" if reading.with_steps else "off",
+        "settled_at": reading.now if is_final and not reading.with_steps else None,
+        "missing_since": None,
+        "missing_reason": None,
+        "synced_at": reading.now,
+        "_asked_at": reading.asked_at,
+        "_partition": reading.partition,
+        "_ended_at": ended_at,
+        "_final_at": reading.now if is_final else None,
+        "_steps_tries": 0,
+        "_steps_retry_at": None,
+    }
+
+
+def _insert(db: Connection, rows: Sequence[Columns]) -> None:
+    """COPY rows that seemed new; where one exists after all, merge them instead."""
+    try:
+        with db.begin_nested():
+            copy(db, executions, rows)
+    except psycopg.errors.UniqueViolation:
+        _merge(db, rows)
+
+
+def _merge(db: Connection, rows: Sequence[Columns]) -> None:
+    upsert(db, executions, rows, changed=_is_newer, overrides={"_ended_at": _ENDED_AT, "extra": EXTRA})
+
+
+def _is_newer(columns: Sequence[str]) -> sql.Composable:
+    compared = [name for name in columns if name not in _NOT_COMPARED]
+    return sql.SQL("{guard} AND ({distinct} OR t.missing_since IS NOT NULL)").format(
+        guard=_GUARD, distinct=distinct(compared)
+    )
+
+
+def _touch(db: Connection, reading: Reading, same: Mapping[str, _Stored]) -> None:
+    final = [
+        key
+        for key, row in same.items()
+        if not row.is_final and row.ended_at is not None and row.ended_at + reading.settle <= reading.source_at
+    ]
+    back = [key for key, row in same.items() if row.is_missing]
+    if final:
+        driver(db).execute(
+            f"""UPDATE history.executions e SET
+                _final_at = %(now)s, synced_at = %(now)s,
+                steps_state = CASE WHEN e.steps_state = 'read' AND {_OPEN_STEP} THEN 'due' ELSE e.steps_state END,
+                settled_at = CASE WHEN e.steps_state IN ('gone', 'off')
+                    OR (e.steps_state = 'read' AND NOT {_OPEN_STEP}) THEN %(now)s::timestamptz END
+            WHERE e.connection_id = %(connection)s AND e.execution_id = ANY(%(ids)s) AND e._final_at IS NULL""",
+            {"now": reading.now, "connection": reading.connection_id, "ids": sorted(final)},
+        )
+    if back:
+        driver(db).execute(
+            "UPDATE history.executions SET missing_since = NULL, missing_reason = NULL, synced_at = %s"
+            " WHERE connection_id = %s AND execution_id = ANY(%s) AND missing_since IS NOT NULL",
+            (reading.now, reading.connection_id, sorted(back)),
+        )
+
+
+def set_variables(db: Connection, reading: Reading, documents: Mapping[str, bytes | None]) -> None:
+    """Write variables that a page carried, where they differ from the stored ones."""
+    for execution_id, document in sorted(documents.items()):
+        set_variables_of(db, reading.connection_id, execution_id, document, reading.now)
+
+
+def set_variables_of(
+    db: Connection, connection_id: str, execution_id: str, document: bytes | None, now: datetime
+) -> None:
+    """Write one execution's variables where they differ from the stored ones."""
+    text = None if document is None else document.decode()
+    driver(db).execute(
+        "UPDATE history.executions SET variables = %(document)s::jsonb, synced_at = %(now)s"
+        " WHERE connection_id = %(connection)s AND execution_id = %(id)s"
+        " AND variables IS DISTINCT FROM %(document)s::jsonb",
+        {"document": text, "now": now, "connection": connection_id, "id": execution_id},
+    )
+
+
+def mark_missing(
+    db: Connection, connection_id: str, ids: Collection[str], reason: str, now: datetime
+) -> int:
+    """Note that the source no longer has these executions; returns how many were not known to be missing."""
+    cursor = driver(db).execute(
+        "UPDATE history.executions SET missing_since = %s, missing_reason = %s, synced_at = %s"
+        " WHERE connection_id = %s AND execution_id = ANY(%s) AND missing_since IS NULL",
+        (now, reason, now, connection_id, sorted(ids)),
+    )
+    return cursor.rowcount
+
+
+def mark_unlisted(
+    db: Connection, reading: Reading, span: Window, *, end_belongs: bool, ids: Collection[str]
+) -> int:
+    """Mark as gone what a proved reading of the span did not list; returns how many.
+
+    Rows asked for after that reading began are left alone: they may have been created meanwhile.
+    """
+    cursor = driver(db).execute(
+        "UPDATE history.executions SET missing_since = %(now)s, missing_reason = 'gone', synced_at = %(now)s"
+        " WHERE connection_id = %(connection)s AND _partition = %(partition)s AND missing_since IS NULL"
+        " AND created_at >= %(start)s AND (created_at < %(end)s OR (%(end_belongs)s AND created_at = %(end)s))"
+        " AND _asked_at < %(asked)s AND NOT execution_id = ANY(%(ids)s)",
+        {
+            "now": reading.now,
+            "connection": reading.connection_id,
+            "partition": reading.partition,
+            "start": span.start,
+            "end": span.end,
+            "end_belongs": end_belongs,
+            "asked": reading.asked_at,
+            "ids": sorted(ids),
+        },
+    )
+    return cursor.rowcount
+
+
+def age_out(db: Connection, connection_id: str, horizon_start: datetime, now: datetime) -> int:
+    """Mark as aged_out what was not settled when it left the horizon; returns how many."""
+    cursor = driver(db).execute(
+        "UPDATE history.executions SET missing_since = %s, missing_reason = 'aged_out', synced_at = %s"
+        " WHERE connection_id = %s AND created_at < %s AND settled_at IS NULL AND missing_since IS NULL",
+        (now, now, connection_id, horizon_start),
+    )
+    return cursor.rowcount
+
+
+def open_executions(db: Connection, connection_id: str, partition: str) -> list[dict[str, Any]]:
+    """The open set of a partition: neither settled nor missing, with their rank by creation, oldest first.
+
+    Those that have ended and wait only for their steps are left out: their row needs no other look.
+    """
+    rows = driver(db).execute(
+        """WITH open AS (
+            SELECT execution_id, workflow_id, created_at, _ended_at
+            FROM history.executions
+            WHERE connection_id = %(connection)s AND _partition = %(partition)s
+              AND settled_at IS NULL AND missing_since IS NULL AND _final_at IS NULL
+        ), ranked AS (
+            SELECT execution_id, row_number() OVER (ORDER BY created_at, execution_id) AS rank
+            FROM history.executions
+            WHERE connection_id = %(connection)s AND _partition = %(partition)s
+              AND created_at BETWEEN (SELECT min(created_at) FROM open) AND (SELECT max(created_at) FROM open)
+        )
+        SELECT o.execution_id, o.workflow_id, o.created_at, o._ended_at IS NOT NULL AS has_ended, r.rank
+        FROM open o JOIN ranked r USING (execution_id) ORDER BY r.rank""",
+        {"connection": connection_id, "partition": partition},
+    )
+    names = ("execution_id", "workflow_id", "created_at", "has_ended", "rank")
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def partitions_with_open(db: Connection, connection_id: str) -> list[str]:
+    """Partitions that hold open executions whose row needs another look."""
+    rows = driver(db).execute(
+        "SELECT DISTINCT _partition FROM history.executions WHERE connection_id = %s"
+        " AND settled_at IS NULL AND missing_since IS NULL AND _final_at IS NULL ORDER BY 1",
+        (connection_id,),
+    )
+    return [partition for (partition,) in rows]

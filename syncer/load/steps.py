@@ -1,0 +1,316 @@
+"""Step events, folded steps and their payloads: one execution lands whole or not at all.
+
+An execution whose steps were never read is copied without asking. Read again, its events are folded together with
+those already stored, and only what differs is replaced.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Struct
+from sqlalchemy import Connection, Table
+
+from syncer.encode import Columns, Encoder
+from syncer.fold import fold
+from syncer.load.executions import set_variables_of
+from syncer.load.rows import bisect, copy, delete, driver
+from syncer.load.workflows import node_names
+from syncer.model import ExecutionRef, Outcome, Role, Step, StepAnswer, StepEvent
+from syncer.schema import step_events, step_io, steps
+
+PUT_ASIDE_AFTER = 3
+"""Failed attempts to read an execution's steps before it is put aside as `failed`."""
+
+
+class StepsRead(Struct, frozen=True, kw_only=True):
+    """The steps of one execution as read; `answer` is None where the source no longer has them."""
+
+    ref: ExecutionRef
+    answer: StepAnswer | None
+    asked_at: datetime
+
+
+class _Owner(Struct, frozen=True):
+    """What the execution's row says that matters for its steps."""
+
+    workflow_id: str
+    steps_state: str
+    was_read: bool
+    has_ended: bool
+    is_final: bool
+    is_settled: bool
+    tags: list[str] | None
+    step_count: int | None
+    failed_step_count: int | None
+    asked_at: datetime
+
+
+class _Folded(Struct, kw_only=True):
+    """One execution's rows to write and keys to replace, per table."""
+
+    execution_id: str
+    read: StepsRead
+    rows: dict[str, list[Columns]]
+    stale: dict[str, list[tuple[Any, ...]]]
+    step_count: int
+    failed_step_count: int
+
+    @property
+    def is_unchanged(self) -> bool:
+        return not any(self.rows.values()) and not any(self.stale.values())
+
+
+_TABLES: tuple[Table, ...] = (step_events, steps, step_io)
+
+
+def load_steps(
+    db: Connection, connection_id: str, reads: Sequence[StepsRead], encoder: Encoder, *, now: datetime
+) -> list[tuple[str, str]]:
+    """Write the steps of several executions; returns the ids of those PostgreSQL refused, with the reason.
+
+    An execution whose row changed after its steps were asked for stays due.
+    """
+    owners = _owners(db, connection_id, [read.ref.execution_id for read in reads])
+    latest = {read.ref.execution_id: read for read in reads if read.ref.execution_id in owners}
+    names = node_names(db, connection_id, {owner.workflow_id for owner in owners.values()})
+    known = _stored_events(db, connection_id, [key for key in latest if owners[key].was_read])
+    gone = [key for key, read in latest.items() if read.answer is None]
+    folded = [
+        _fold(db, connection_id, read, read.answer, owners[key], known.get(key, {}), names, encoder, now)
+        for key, read in latest.items()
+        if read.answer is not None
+    ]
+    refused: list[tuple[str, str]] = []
+    bisect(
+        db,
+        folded,
+        lambda part: _write(db, connection_id, part, owners, now),
+        lambda item, why: refused.append((item.execution_id, why)),
+    )
+    _mark_gone(db, connection_id, gone, now)
+    for item in folded:
+        answer = item.read.answer
+        if answer is not None and answer.variables is not UNSET:
+            set_variables_of(
+                db, connection_id, item.execution_id, encoder.document(_given(answer.variables)), now
+            )
+    return refused
+
+
+def _given(document: bytes | msgspec.UnsetType | None) -> bytes | None:
+    return None if isinstance(document, msgspec.UnsetType) else document
+
+
+def _owners(db: Connection, connection_id: str, ids: list[str]) -> dict[str, _Owner]:
+    rows = driver(db).execute(
+        "SELECT execution_id, workflow_id, steps_state, steps_read_at IS NOT NULL, _ended_at IS NOT NULL,"
+        " _final_at IS NOT NULL, settled_at IS NOT NULL, tags, step_count, failed_step_count, _asked_at"
+        " FROM history.executions WHERE connection_id = %s AND execution_id = ANY(%s)",
+        (connection_id, ids),
+    )
+    return {key: _Owner(*rest) for key, *rest in rows}
+
+
+def _fold(
+    db: Connection,
+    connection_id: str,
+    read: StepsRead,
+    answer: StepAnswer,
+    owner: _Owner,
+    known: Mapping[str, StepEvent],
+    names: Mapping[tuple[str, str], str],
+    encoder: Encoder,
+    now: datetime,
+) -> _Folded:
+    execution_id = read.ref.execution_id
+    own = {"connection_id": connection_id, "execution_id": execution_id, "synced_at": now}
+    fresh = {event.event_id: event for event in answer.events}
+    events = [*fresh.values(), *(event for key, event in known.items() if key not in fresh)]
+    attempts = fold(events, answer.payloads, execution_ended=owner.has_ended)
+    named = [_named(step, names.get((owner.workflow_id, step.node_id))) for step in attempts]
+    event_rows = [{**own, **encoder.step_event(event, owner.tags)} for event in fresh.values()]
+    step_rows = [{**own, **encoder.step(step)} for step in named]
+    io_rows = [{**own, **row} for step in named if (row := encoder.step_io(step)) is not None]
+    rows = {step_events.name: event_rows, steps.name: step_rows, step_io.name: io_rows}
+    stale: dict[str, list[tuple[Any, ...]]] = {}
+    if owner.was_read:
+        rows, stale = _differences(db, connection_id, execution_id, rows, named)
+    return _Folded(
+        execution_id=execution_id,
+        read=read,
+        rows=rows,
+        stale=stale,
+        step_count=len(named),
+        failed_step_count=sum(step.outcome is Outcome.FAILED for step in named),
+    )
+
+
+def _named(step: Step, name: str | None) -> Step:
+    return step if step.node_name or not name else msgspec.structs.replace(step, node_name=name)
+
+
+def _differences(
+    db: Connection,
+    connection_id: str,
+    execution_id: str,
+    rows: Mapping[str, list[Columns]],
+    attempts: Sequence[Step],
+) -> tuple[dict[str, list[Columns]], dict[str, list[tuple[Any, ...]]]]:
+    """Keep only rows that differ from the stored ones, and name the stored ones that go.
+
+    Events never go; attempts that no longer exist do. Payloads that this answer did not carry stay.
+    """
+    kept: dict[str, list[Columns]] = {}
+    stale: dict[str, list[tuple[Any, ...]]] = {}
+    uncarried = {(s.node_id, s.attempt) for s in attempts if s.input is UNSET or s.output is UNSET}
+    for table in _TABLES:
+        key = [column.name for column in table.primary_key.columns][2:]
+        stored = _hashes(db, table, key, connection_id, execution_id)
+        current = {tuple(row[name] for name in key): row for row in rows[table.name]}
+        if table is step_io:
+            current = {k: row for k, row in current.items() if k not in uncarried or k not in stored}
+        kept[table.name] = [row for k, row in current.items() if stored.get(k) != row["_row_hash"]]
+        changed = [k for k, row in current.items() if k in stored and stored[k] != row["_row_hash"]]
+        attempts_now = {(s.node_id, s.attempt) for s in attempts}
+        vanished = [] if table is step_events else [k for k in stored if k not in attempts_now]
+        stale[table.name] = [(connection_id, execution_id, *k) for k in (*changed, *vanished)]
+    return kept, stale
+
+
+def _hashes(
+    db: Connection, table: Table, key: Sequence[str], connection_id: str, execution_id: str
+) -> dict[tuple[Any, ...], bytes]:
+    rows = driver(db).execute(
+        f"SELECT {', '.join(key)}, _row_hash FROM {table.schema}.{table.name}"
+        " WHERE connection_id = %s AND execution_id = %s",
+        (connection_id, execution_id),
+    )
+    return {tuple(row[:-1]): row[-1] for row in rows}
+
+
+def _write(
+    db: Connection,
+    connection_id: str,
+    folded: Sequence[_Folded],
+    owners: Mapping[str, _Owner],
+    now: datetime,
+) -> None:
+    for table in _TABLES:
+        delete(db, table, [key for item in folded for key in item.stale.get(table.name, ())])
+        copy(db, table, [row for item in folded for row in item.rows[table.name]])
+    for item in sorted(folded, key=lambda item: item.execution_id):
+        owner = owners[item.execution_id]
+        if item.is_unchanged and owner.steps_state == "read" and (owner.is_settled or not owner.is_final):
+            continue
+        _mark_read(db, connection_id, item, now)
+
+
+def _mark_read(db: Connection, connection_id: str, item: _Folded, now: datetime) -> None:
+    driver(db).execute(
+        """UPDATE history.executions SET
+            step_count = %(steps)s, failed_step_count = %(failed)s, steps_read_at = %(now)s, synced_at = %(now)s,
+            steps_state = CASE WHEN _asked_at <= %(asked)s THEN 'read' ELSE steps_state END,
+            settled_at = CASE WHEN _asked_at <= %(asked)s AND _final_at IS NOT NULL
+                THEN coalesce(settled_at, %(now)s) ELSE settled_at END,
+            _steps_tries = 0, _steps_retry_at = NULL
+        WHERE connection_id = %(connection)s AND execution_id = %(id)s""",
+        {
+            "steps": item.step_count,
+            "failed": item.failed_step_count,
+            "now": now,
+            "asked": item.read.asked_at,
+            "connection": connection_id,
+            "id": item.execution_id,
+        },
+    )
+
+
+def _mark_gone(db: Connection, connection_id: str, ids: Sequence[str], now: datetime) -> None:
+    if not ids:
+        return
+    driver(db).execute(
+        "UPDATE history.executions SET steps_state = 'gone', synced_at = %(now)s,"
+        " settled_at = CASE WHEN _final_at IS NOT NULL THEN coalesce(settled_at, %(now)s) END"
+        " WHERE connection_id = %(connection)s AND execution_id = ANY(%(ids)s)",
+        {"now": now, "connection": connection_id, "ids": sorted(ids)},
+    )
+
+
+def mark_failed(
+    db: Connection, connection_id: str, execution_id: str, *, retry_after: timedelta, now: datetime
+) -> None:
+    """Count a failed attempt to read an execution's steps; it is tried again ever more rarely."""
+    driver(db).execute(
+        "UPDATE history.executions SET _steps_tries = _steps_tries + 1, synced_at = %(now)s,"
+        " _steps_retry_at = %(now)s + %(pause)s * (4 ^ least(_steps_tries, 6)),"
+        " steps_state = CASE WHEN _steps_tries + 1 >= %(limit)s THEN 'failed' ELSE steps_state END"
+        " WHERE connection_id = %(connection)s AND execution_id = %(id)s",
+        {
+            "now": now,
+            "pause": retry_after,
+            "limit": PUT_ASIDE_AFTER,
+            "connection": connection_id,
+            "id": execution_id,
+        },
+    )
+
+
+def due_steps(
+    db: Connection,
+    connection_id: str,
+    *,
+    running: bool,
+    limit: int,
+    partitions: Sequence[str] | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> list[ExecutionRef]:
+    """Executions whose steps are to be read, oldest first: those that have ended, or those that still run."""
+    rows = driver(db).execute(
+        """SELECT execution_id, workflow_id, _partition, created_at, _ended_at IS NOT NULL
+        FROM history.executions
+        WHERE connection_id = %(connection)s AND steps_state IN ('due', 'failed') AND missing_since IS NULL
+          AND (_ended_at IS NULL) = %(running)s
+          AND (_steps_retry_at IS NULL OR _steps_retry_at <= clock_timestamp())
+          AND (%(partitions)s::text[] IS NULL OR _partition = ANY(%(partitions)s))
+          AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s)
+          AND (%(until)s::timestamptz IS NULL OR created_at < %(until)s)
+        ORDER BY created_at, execution_id LIMIT %(limit)s""",
+        {
+            "connection": connection_id,
+            "running": running,
+            "partitions": None if partitions is None else list(partitions),
+            "since": since,
+            "until": until,
+            "limit": limit,
+        },
+    )
+    names = ("execution_id", "workflow_id", "partition", "created_at", "has_ended")
+    return [ExecutionRef(**dict(zip(names, row, strict=True))) for row in rows]
+
+
+def _stored_events(
+    db: Connection, connection_id: str, ids: Sequence[str]
+) -> dict[str, dict[str, StepEvent]]:
+    """The events already stored, as far as folding needs them."""
+    stored: dict[str, dict[str, StepEvent]] = defaultdict(dict)
+    if not ids:
+        return stored
+    rows = driver(db).execute(
+        "SELECT execution_id, event_id, node_id, node_type, event_order, status, created_at, started_at, ended_at,"
+        " message, _outcome, _role, _node_name FROM history.step_events"
+        " WHERE connection_id = %s AND execution_id = ANY(%s)",
+        (connection_id, list(ids)),
+    )
+    names = ("execution_id", "event_id", "node_id", "node_type", "event_order", "status", "created_at",
+             "started_at", "ended_at", "message", "outcome", "role", "node_name")  # fmt: skip
+    for values in rows:
+        fields = dict(zip(names, values, strict=True))
+        fields["outcome"], fields["role"] = Outcome(fields["outcome"]), Role(fields["role"])
+        stored[fields["execution_id"]][fields["event_id"]] = StepEvent(**fields)
+    return stored

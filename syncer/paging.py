@@ -1,0 +1,354 @@
+"""Reading one window of a list to its proved end.
+
+Pages drift while rows are inserted and deleted at the source, servers ignore what they are asked, and totals lie. So
+a page is only believed, and a window only proved: one pass agrees with the total told with its first answer, or two
+whole passes in a row read the same ids. What has been proved never needs to be read again, and nothing else counts.
+
+The invariant: a portion's `covered` is an instant before which everything in the window has been read and proved.
+This module must not know SQL, HTTP or a platform; it asks through a callable and hands out portions to commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from hashlib import blake2b
+from itertools import count
+from typing import Generic
+
+from msgspec import Struct, structs
+
+from syncer.errors import ContractError
+from syncer.model import Execution, Page, Reject, Row, Window
+from syncer.plan import halves
+from syncer.sources import Order, Paging
+
+MAX_PASSES = 5
+"""Passes over a window that differ from each other before it is left for the next run."""
+
+WINDOW_ROWS = 10_000
+"""Rows that one window read by page numbers may hold before it is split: bounds memory and lost work."""
+
+SLACK = timedelta(seconds=2)
+"""How far past its end a window's rows may lie: bounds that may be exclusive are asked a little wider."""
+
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """When a request was sent: by the database's clock, and by the source's where that is known."""
+
+    at: datetime
+    source_at: datetime
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """One page and when it was asked for."""
+
+    page: Page[Execution]
+    asked: Asked
+
+
+Ask = Callable[[Window, int], Awaitable[Answer]]
+
+
+class Verdict(StrEnum):
+    """How a span of a window ended."""
+
+    PROVED = "proved"
+    DISPUTED = "disputed"
+    UNPROVED = "unproved"
+
+
+class Span(Struct, frozen=True, kw_only=True):
+    """A span read to a verdict: the ids in it, how many the source told. `end` is exclusive if `is_cut`."""
+
+    window: Window
+    verdict: Verdict
+    ids: frozenset[str]
+    told: int | None
+    is_cut: bool
+
+
+class Portion(Struct, frozen=True, kw_only=True):
+    """What one answer adds, to be committed as one: new rows, rejects, and how far the window is covered now."""
+
+    rows: tuple[Execution, ...] = ()
+    rejects: tuple[Reject, ...] = ()
+    asked: Asked | None = None
+    covered: datetime | None = None
+    span: Span | None = None
+
+
+class Listing(Struct, Generic[Row], frozen=True, kw_only=True):
+    """One answer of a list without windows; the last carries the verdict and the ids of the whole pass."""
+
+    rows: tuple[Row, ...] = ()
+    rejects: tuple[Reject, ...] = ()
+    asked: Asked | None = None
+    verdict: Verdict | None = None
+    ids: frozenset[str] = frozenset()
+
+
+class _Disbelieved(Exception):
+    """A page did not lie in the asked span or did not stand in the order asked."""
+
+
+class _TooLarge(Exception):
+    """The window holds more rows than page numbers can reach or memory should hold."""
+
+
+class _Pass:
+    """What one pass over a window has seen: ids with their creation time, since the last cut."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, datetime] = {}
+        self.told: int | None = None
+        self.answers = 0
+        self._last = _EPOCH
+
+    def take(self, answer: Answer) -> Portion:
+        """Note the page's records and return those not seen before in this pass."""
+        page = answer.page
+        if self.answers == 0:
+            self.told = page.total
+        self.answers += 1
+        return self.keep(Portion(rows=page.rows, rejects=page.rejects, asked=answer.asked))
+
+    def keep(self, portion: Portion) -> Portion:
+        """Return the portion without the records that this pass has seen before.
+
+        A reject without a creation time stands where the last row before it stood.
+        """
+        rows = tuple(row for row in portion.rows if self._is_new(row.execution_id, row.created_at))
+        self._last = portion.rows[-1].created_at if portion.rows else self._last
+        rejects = tuple(each for each in portion.rejects if self._is_new(reject_key(each), self._last))
+        return structs.replace(portion, rows=rows, rejects=rejects)
+
+    def _is_new(self, key: str, created_at: datetime) -> bool:
+        if key in self.seen:
+            return False
+        self.seen[key] = created_at
+        return True
+
+    def cut(self, instant: datetime, total: int | None) -> frozenset[str] | None:
+        """Forget and return the ids before the instant, if the totals told then and now agree that these are all."""
+        if total is None or self.told is None:
+            return None
+        before = frozenset(key for key, created_at in self.seen.items() if created_at < instant)
+        if not before or self.told - total != len(before):
+            return None
+        self.seen = {key: created_at for key, created_at in self.seen.items() if created_at >= instant}
+        self.told = total
+        return before
+
+    def ids_from(self, instant: datetime) -> frozenset[str]:
+        """Ids created at the instant or later."""
+        return frozenset(key for key, created_at in self.seen.items() if created_at >= instant)
+
+
+def reject_key(reject: Reject) -> str:
+    """Name a record without identity by what was sent, so that it counts once."""
+    return "reject:" + blake2b(reject.raw, digest_size=16).hexdigest()
+
+
+async def read_window(ask: Ask, window: Window, paging: Paging) -> AsyncIterator[Portion]:
+    """Yield the window's records portion by portion until it is proved, disputed or given up as unproved.
+
+    The last portion of every span carries its verdict; `covered` only ever grows. Raises what `ask` raises.
+    """
+    reader = _Reader(ask, window, paging)
+    async for portion in reader.read():
+        yield portion
+
+
+class _Reader:
+    def __init__(self, ask: Ask, window: Window, paging: Paging, parent_total: int | None = None) -> None:
+        self.ask = ask
+        self.window = window
+        self.paging = paging
+        self.start = window.start
+        self.by_numbers = paging.order is Order.NONE
+        self.parent_total = parent_total
+
+    async def read(self) -> AsyncIterator[Portion]:
+        previous: _Pass | None = None
+        for _ in range(MAX_PASSES):
+            current = _Pass()
+            try:
+                async for portion in self._pass(current):
+                    yield portion
+            except _Disbelieved:
+                self.by_numbers, previous = True, None
+                continue
+            except _TooLarge:
+                async for portion in self._split(current.told):
+                    yield portion
+                return
+            verdict = self._verdict(current, previous)
+            if verdict is not None:
+                yield Portion(covered=self.window.end, span=self._span(current, verdict))
+                return
+            previous = current
+        if previous is None:
+            raise ContractError(f"window {self.window} cannot be read in any order")
+        yield Portion(span=self._span(previous, Verdict.UNPROVED))
+
+    def _verdict(self, current: _Pass, previous: _Pass | None) -> Verdict | None:
+        if current.told == len(current.seen):
+            return Verdict.PROVED
+        if previous is not None and previous.ids_from(self.start) == current.ids_from(self.start):
+            return Verdict.PROVED if current.told is None else Verdict.DISPUTED
+        return None
+
+    def _span(self, current: _Pass, verdict: Verdict) -> Span:
+        return Span(
+            window=Window(self.start, self.window.end),
+            verdict=verdict,
+            ids=frozenset(current.seen),
+            told=current.told,
+            is_cut=False,
+        )
+
+    def _pass(self, current: _Pass) -> AsyncIterator[Portion]:
+        if self.by_numbers:
+            return self._turn(current, Window(self.start, self.window.end), bounded=True)
+        return self._walk(current)
+
+    async def _turn(self, current: _Pass, window: Window, *, bounded: bool) -> AsyncIterator[Portion]:
+        """Turn the pages of one fixed window by number until one brings nothing new or the total is reached."""
+        number = 0
+        while True:
+            number += 1
+            answer = await self.ask(window, number)
+            portion = current.take(answer)
+            if bounded and self._is_too_large(max(current.told or 0, len(current.seen))):
+                raise _TooLarge
+            yield portion
+            is_short = answer.page.size < self.paging.page_size
+            if not (portion.rows or portion.rejects) or (
+                is_short and current.told is not None and len(current.seen) >= current.told
+            ):
+                return
+
+    def _is_too_large(self, rows: int) -> bool:
+        if self.parent_total is not None and rows >= self.parent_total:
+            return False  # splitting changes nothing: the server ignores the bounds
+        can_split = self.window.end - self.start > self.paging.tick
+        return rows > (self.paging.max_rows or WINDOW_ROWS) and can_split
+
+    async def _split(self, total: int | None) -> AsyncIterator[Portion]:
+        """Read the two halves one after the other, the older first."""
+        for half in halves(Window(self.start, self.window.end), self.paging.tick) or ():
+            reader = _Reader(self.ask, half, self.paging, parent_total=total)
+            reader.by_numbers = self.by_numbers
+            async for portion in reader.read():
+                yield portion
+                if portion.span is not None and portion.span.verdict is Verdict.UNPROVED:
+                    return
+
+    async def _walk(self, current: _Pass) -> AsyncIterator[Portion]:
+        """Walk along creation time, each page from the last time seen, so that no page number can drift."""
+        rising = self.paging.order is Order.ASCENDING
+        edge = self.start if rising else self.window.end
+        while self.window.holds(edge):
+            rest = Window(edge, self.window.end) if rising else Window(self.start, edge)
+            answer = await self.ask(rest, 1)
+            page = answer.page
+            self._believe(page, rest, rising)
+            span = self._cut(current, edge, page.total) if rising else None
+            portion = current.take(answer)
+            yield structs.replace(portion, covered=edge if span else None, span=span)
+            is_short = page.size < self.paging.page_size
+            if page.size == 0 or (is_short and page.total is not None and page.size >= page.total):
+                return
+            if is_short:  # ends nothing by itself: the server may have clamped the page
+                second = await self.ask(rest, 2)
+                yield current.take(second)
+                if second.page.size == 0:
+                    return
+            if not page.rows:
+                return
+            if self._is_too_large(len(current.seen)):
+                raise _TooLarge
+            if page.rows[0].created_at == page.rows[-1].created_at == edge:
+                async for turned in self._turn_instant(current, edge, rising):
+                    yield turned
+                edge = edge + self.paging.tick if rising else edge - self.paging.tick
+            else:
+                last = page.rows[-1].created_at
+                edge = _floor(last, self.paging.tick) if rising else _ceil(last, self.paging.tick)
+
+    def _cut(self, current: _Pass, edge: datetime, total: int | None) -> Span | None:
+        """Everything before the edge is proved if the totals agree: begin the window there from now on."""
+        ids = current.cut(edge, total)
+        if ids is None:
+            return None
+        span = Span(
+            window=Window(self.start, edge), verdict=Verdict.PROVED, ids=ids, told=len(ids), is_cut=True
+        )
+        self.start = edge
+        return span
+
+    def _believe(self, page: Page[Execution], rest: Window, rising: bool) -> None:
+        """Raise unless the page's rows lie in the span asked for and stand in the order asked for."""
+        times = [row.created_at for row in page.rows]
+        low, high = rest.start - self.paging.tick, rest.end + SLACK
+        if any(not low <= instant <= high for instant in times):
+            raise _Disbelieved
+        if times != sorted(times, reverse=not rising):
+            raise _Disbelieved
+        if not times and len(page.rejects) >= self.paging.page_size:
+            raise _Disbelieved  # a page of nothing but rejects gives no edge to go on from
+
+    async def _turn_instant(self, current: _Pass, edge: datetime, rising: bool) -> AsyncIterator[Portion]:
+        """Read an instant with more rows than a page: turn its pages until a whole turn brings no new id."""
+        tick = self.paging.tick
+        instant = Window(edge, edge + tick) if rising else Window(edge - tick, edge)
+        while True:
+            known = len(current.seen)
+            turn = _Pass()
+            async for portion in self._turn(turn, instant, bounded=False):
+                yield current.keep(portion)
+            if len(current.seen) == known or turn.told == len(turn.seen):
+                return
+
+
+async def read_listing(
+    ask: Callable[[int], Awaitable[Page[Row]]],
+    now: Callable[[], Asked],
+    key: Callable[[Row], str],
+    page_size: int,
+) -> AsyncIterator[Listing[Row]]:
+    """Turn the pages of a list that has no windows until it is proved as a window is (see `read_window`)."""
+    previous: frozenset[str] | None = None
+    for _ in range(MAX_PASSES):
+        ids: set[str] = set()
+        told: int | None = None
+        for number in count(1):
+            asked = now()
+            page = await ask(number)
+            told = page.total if number == 1 else told
+            rows = tuple(row for row in page.rows if key(row) not in ids)
+            rejects = tuple(each for each in page.rejects if reject_key(each) not in ids)
+            ids |= {key(row) for row in rows} | {reject_key(each) for each in rejects}
+            yield Listing(rows=rows, rejects=rejects, asked=asked)
+            is_short = page.size < page_size
+            if not (rows or rejects) or (is_short and told is not None and len(ids) >= told):
+                break
+        if told == len(ids) or ids == previous:
+            verdict = Verdict.PROVED if told in (None, len(ids)) else Verdict.DISPUTED
+            yield Listing(verdict=verdict, ids=frozenset(ids))
+            return
+        previous = frozenset(ids)
+    yield Listing(verdict=Verdict.UNPROVED, ids=previous or frozenset())
+
+
+def _floor(instant: datetime, tick: timedelta) -> datetime:
+    return instant - (instant - _EPOCH) % tick
+
+
+def _ceil(instant: datetime, tick: timedelta) -> datetime:
+    return instant + (_EPOCH - instant) % tick

@@ -1,0 +1,120 @@
+"""One writer per connection, stream, partition and lane.
+
+A lease is a row with an owner, an end and a version. Every commit compares the version in its own transaction, so a
+process that wakes up late is fenced off; that is why taking over too early could cost work but never correctness.
+Ends are the database's clock.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from msgspec import Struct
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from syncer.errors import LeaseLost
+from syncer.schema import leases
+
+DURATION = timedelta(seconds=60)
+"""How long a lease lasts unless renewed; every commit renews it."""
+
+
+class LeaseKey(Struct, frozen=True, order=True):
+    """What a lease is for."""
+
+    connection_id: str
+    stream: str
+    partition: str
+    lane: str
+
+
+class Lease(Struct, frozen=True):
+    """A lease held by this process."""
+
+    key: LeaseKey
+    owner: str
+    version: int
+
+
+def this_owner() -> str:
+    """Name this process: host, process id and when the process started."""
+    return f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid()) or 0}"
+
+
+def acquire(db: Connection, key: LeaseKey, owner: str) -> Lease | None:
+    """Take the lease if it is free, has run out, or its owner is a process of this machine that is dead."""
+    holder = db.scalar(select(leases.c.owner).where(_is(key)))
+    statement = insert(leases).values(
+        connection_id=key.connection_id,
+        stream=key.stream,
+        partition=key.partition,
+        lane=key.lane,
+        owner=owner,
+        until=func.clock_timestamp() + DURATION,
+        version=1,
+    )
+    free = or_(leases.c.owner.is_(None), leases.c.until < func.clock_timestamp())
+    if holder is not None and is_dead(holder):
+        free = or_(free, leases.c.owner == holder)
+    version = db.scalar(
+        statement.on_conflict_do_update(
+            index_elements=list(leases.primary_key.columns),
+            set_={"owner": owner, "until": func.clock_timestamp() + DURATION, "version": leases.c.version + 1},
+            where=free,
+        ).returning(leases.c.version)
+    )
+    return None if version is None else Lease(key, owner, version)
+
+
+def fence(db: Connection, lease: Lease) -> datetime:
+    """Renew the lease and return the database's time; LeaseLost if somebody else holds it by now."""
+    now = db.scalar(
+        update(leases)
+        .where(_is(lease.key), leases.c.owner == lease.owner, leases.c.version == lease.version)
+        .values(until=func.clock_timestamp() + DURATION)
+        .returning(func.clock_timestamp())
+    )
+    if now is None:
+        raise LeaseLost(f"another process took over {lease.key.stream} {lease.key.partition}".rstrip())
+    return now
+
+
+def release(db: Connection, lease: Lease) -> None:
+    """Give the lease back if it is still ours."""
+    db.execute(
+        update(leases)
+        .where(_is(lease.key), leases.c.owner == lease.owner, leases.c.version == lease.version)
+        .values(owner=None, until=None)
+    )
+
+
+def is_dead(owner: str) -> bool:
+    """Whether the owner was a process of this machine that no longer runs; False where that cannot be told."""
+    host, _, process = owner.partition("/")
+    number, _, started = process.partition("/")
+    if host != socket.gethostname() or not number.isdigit() or not Path("/proc/self/stat").exists():
+        return False
+    return (_started(int(number)) or "") != started
+
+
+def _started(process: int) -> str | None:
+    """When a process started, in clock ticks since boot (field 22 of /proc/PID/stat); None if there is none."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return None
+    state, *fields = stat.rpartition(")")[2].split()
+    return None if state == "Z" else fields[18]
+
+
+def _is(key: LeaseKey) -> ColumnElement[bool]:
+    return and_(
+        leases.c.connection_id == key.connection_id,
+        leases.c.stream == key.stream,
+        leases.c.partition == key.partition,
+        leases.c.lane == key.lane,
+    )

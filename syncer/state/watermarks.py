@@ -1,0 +1,287 @@
+"""How far each partition is copied, the ledger of history, and windows that do not agree.
+
+A watermark is the end of what has been read completely and proved; it never goes back by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from msgspec import Struct
+from sqlalchemy import ColumnElement, Connection, and_, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from syncer.model import Window
+from syncer.schema import backfill_windows, watermarks, window_audit
+
+EXECUTIONS = "executions"
+WORKFLOWS = "workflows"
+
+
+class Watermark(Struct, frozen=True):
+    """What is known about a partition from earlier passes."""
+
+    watermark_at: datetime | None = None
+    complete_from: datetime | None = None
+    hint: str | None = None
+    swept_at: datetime | None = None
+
+
+def watermark(db: Connection, connection_id: str, partition: str) -> Watermark:
+    """The partition's watermark, empty before its first pass."""
+    row = db.execute(
+        select(
+            watermarks.c.watermark_at, watermarks.c.complete_from, watermarks.c.hint, watermarks.c.swept_at
+        ).where(_is(connection_id, EXECUTIONS, partition))
+    ).first()
+    return Watermark(*row) if row else Watermark()
+
+
+def advance(
+    db: Connection, connection_id: str, partition: str, *, start: datetime, covered: datetime, lookback_from: datetime
+) -> None:
+    """Move the watermark to the end of what has been proved; it starts a span where there was none."""
+    statement = insert(watermarks).values(
+        connection_id=connection_id,
+        stream=EXECUTIONS,
+        partition=partition,
+        watermark_at=covered,
+        complete_from=start,
+        lookback_from=lookback_from,
+    )
+    excluded = statement.excluded
+    db.execute(
+        statement.on_conflict_do_update(
+            index_elements=list(watermarks.primary_key.columns),
+            set_={
+                "watermark_at": func.greatest(watermarks.c.watermark_at, excluded.watermark_at),
+                "lookback_from": func.greatest(watermarks.c.lookback_from, excluded.lookback_from),
+                "complete_from": func.coalesce(watermarks.c.complete_from, excluded.complete_from),
+            },
+        )
+    )
+
+
+def restart(db: Connection, connection_id: str, partition: str, complete_from: datetime) -> None:
+    """Begin the unbroken span anew after a part was lost at the source."""
+    db.execute(
+        update(watermarks)
+        .where(_is(connection_id, EXECUTIONS, partition))
+        .values(complete_from=complete_from, watermark_at=func.greatest(watermarks.c.watermark_at, complete_from))
+    )
+
+
+def extend(db: Connection, connection_id: str, partition: str, span: Window) -> None:
+    """Let the unbroken span begin earlier where a finished piece of history joins it."""
+    db.execute(
+        update(watermarks)
+        .where(
+            _is(connection_id, EXECUTIONS, partition),
+            watermarks.c.complete_from > span.start,
+            watermarks.c.complete_from <= span.end,
+        )
+        .values(complete_from=span.start)
+    )
+
+
+def note_success(
+    db: Connection, connection_id: str, stream: str, partition: str, *, now: datetime, hint: str | None = None
+) -> None:
+    """Note that a pass over the partition was completed, and the sign of change it began with."""
+    _put(
+        db,
+        connection_id,
+        stream,
+        partition,
+        {"hint": hint, "swept_at": now, "last_success_at": now, "last_error": None, "last_error_at": None},
+    )
+
+
+def note_error(
+    db: Connection, connection_id: str, stream: str, partition: str, *, now: datetime, error: str
+) -> None:
+    """Note what went wrong with the partition."""
+    _put(db, connection_id, stream, partition, {"last_error": error, "last_error_at": now})
+
+
+def _put(
+    db: Connection, connection_id: str, stream: str, partition: str, values: dict[str, object]
+) -> None:
+    db.execute(
+        insert(watermarks)
+        .values(connection_id=connection_id, stream=stream, partition=partition, **values)
+        .on_conflict_do_update(index_elements=list(watermarks.primary_key.columns), set_=values)
+    )
+
+
+class LedgerEntry(Struct, frozen=True):
+    """A span of history, [since, until), and how far it has been copied."""
+
+    partition: str
+    since: datetime
+    until: datetime
+    position: datetime
+    kind: str
+
+
+def open_entries(db: Connection, connection_id: str, kind: str) -> list[LedgerEntry]:
+    """Spans of history that are not finished, oldest first."""
+    rows = db.execute(
+        select(
+            backfill_windows.c.partition,
+            backfill_windows.c.since,
+            backfill_windows.c.until,
+            backfill_windows.c.position,
+            backfill_windows.c.kind,
+        )
+        .where(
+            backfill_windows.c.connection_id == connection_id,
+            backfill_windows.c.kind == kind,
+            backfill_windows.c.state == "open",
+        )
+        .order_by(backfill_windows.c.position, backfill_windows.c.partition)
+    )
+    return [LedgerEntry(*row) for row in rows]
+
+
+def add_entry(db: Connection, connection_id: str, partition: str, span: Window, kind: str, now: datetime) -> None:
+    """Put a span into the ledger; an unfinished one of the same span goes on, a finished one begins anew."""
+    statement = insert(backfill_windows).values(
+        connection_id=connection_id,
+        stream=EXECUTIONS,
+        partition=partition,
+        since=span.start,
+        until=span.end,
+        kind=kind,
+        position=span.start,
+        state="open",
+        created_at=now,
+    )
+    db.execute(
+        statement.on_conflict_do_update(
+            index_elements=list(backfill_windows.primary_key.columns),
+            set_={"position": span.start, "state": "open", "finished_at": None},
+            where=backfill_windows.c.state == "done",
+        )
+    )
+
+
+def open_history(db: Connection, connection_id: str, partition: str, span: Window, now: datetime) -> None:
+    """Put what lies before the first live window into the ledger.
+
+    Where an earlier first pass died after it did so, its entry goes on and ends where the live window begins now.
+    """
+    grown = db.execute(
+        update(backfill_windows)
+        .where(
+            backfill_windows.c.connection_id == connection_id,
+            backfill_windows.c.partition == partition,
+            backfill_windows.c.kind == "initial",
+        )
+        .values(until=span.end, state="open", finished_at=None)
+    )
+    if not grown.rowcount:
+        add_entry(db, connection_id, partition, span, "initial", now)
+
+
+def prolong_entries(db: Connection, connection_id: str, partitions: Sequence[str], span: Window) -> None:
+    """Let unfinished spans with the same start end later: an open-ended backfill goes on where it was."""
+    db.execute(
+        update(backfill_windows)
+        .where(
+            backfill_windows.c.connection_id == connection_id,
+            backfill_windows.c.partition.in_(partitions),
+            backfill_windows.c.since == span.start,
+            backfill_windows.c.until < span.end,
+            backfill_windows.c.kind == "backfill",
+            backfill_windows.c.state == "open",
+        )
+        .values(until=span.end)
+    )
+
+
+def advance_entry(db: Connection, connection_id: str, entry: LedgerEntry, position: datetime) -> None:
+    """Move a span's position to the end of what has been proved."""
+    db.execute(
+        update(backfill_windows)
+        .where(_is_entry(connection_id, entry))
+        .values(position=func.greatest(backfill_windows.c.position, position))
+    )
+
+
+def finish_entry(db: Connection, connection_id: str, entry: LedgerEntry, now: datetime) -> None:
+    """Close a span that is copied and proved."""
+    db.execute(
+        update(backfill_windows)
+        .where(_is_entry(connection_id, entry))
+        .values(position=entry.until, state="done", finished_at=now)
+    )
+
+
+def note_window(
+    db: Connection,
+    connection_id: str,
+    partition: str,
+    window: Window,
+    verdict: str,
+    *,
+    told: int | None,
+    read: int | None,
+    now: datetime,
+) -> None:
+    """Record a window that is disputed, unproved or lost; the same one again only moves last_seen_at."""
+    same = and_(
+        window_audit.c.connection_id == connection_id,
+        window_audit.c.partition == partition,
+        window_audit.c.window_start == window.start,
+        window_audit.c.verdict == verdict,
+        window_audit.c.resolved_at.is_(None),
+    )
+    values = {"told_total": told, "read_ids": read, "window_end": window.end, "last_seen_at": now}
+    if db.execute(update(window_audit).where(same).values(**values)).rowcount:
+        return
+    db.execute(
+        insert(window_audit).values(
+            connection_id=connection_id,
+            stream=EXECUTIONS,
+            partition=partition,
+            window_start=window.start,
+            verdict=verdict,
+            first_seen_at=now,
+            **values,
+        )
+    )
+
+
+def resolve_windows(db: Connection, connection_id: str, partition: str, proved: Window, now: datetime) -> None:
+    """Close what a proved reading covers whole; lost spans stay."""
+    db.execute(
+        update(window_audit)
+        .where(
+            window_audit.c.connection_id == connection_id,
+            window_audit.c.partition == partition,
+            window_audit.c.resolved_at.is_(None),
+            window_audit.c.verdict != "lost",
+            window_audit.c.window_start >= proved.start,
+            window_audit.c.window_end <= proved.end,
+        )
+        .values(resolved_at=now)
+    )
+
+
+def _is(connection_id: str, stream: str, partition: str) -> ColumnElement[bool]:
+    return and_(
+        watermarks.c.connection_id == connection_id,
+        watermarks.c.stream == stream,
+        watermarks.c.partition == partition,
+    )
+
+
+def _is_entry(connection_id: str, entry: LedgerEntry) -> ColumnElement[bool]:
+    return and_(
+        backfill_windows.c.connection_id == connection_id,
+        backfill_windows.c.partition == entry.partition,
+        backfill_windows.c.since == entry.since,
+        backfill_windows.c.until == entry.until,
+    )

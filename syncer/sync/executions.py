@@ -1,0 +1,271 @@
+"""Executions: the live window, the history in the ledger, and the open set, each page one transaction.
+
+The watermark is the end of what has been read completely and proved. It moves with the page that proves it, never
+ahead of the rows, and never back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+from sqlalchemy import Connection as Database
+
+from syncer.errors import ContractError, NotFound
+from syncer.load.executions import (
+    Loaded,
+    Reading,
+    age_out,
+    load_executions,
+    mark_missing,
+    mark_unlisted,
+    open_executions,
+    partitions_with_open,
+)
+from syncer.load.steps import StepsRead
+from syncer.model import ExecutionRef, Reject, Window
+from syncer.paging import Answer, Asked, Portion, Span, Verdict, read_window
+from syncer.plan import OpenExecution, live_window, lost_span, open_looks
+from syncer.state import watermarks
+from syncer.state.leases import Lease
+from syncer.state.quarantine import put_aside, resolve_identities
+from syncer.state.watermarks import EXECUTIONS, LedgerEntry, Watermark
+from syncer.sync.session import Session
+from syncer.sync.steps import land_steps
+
+Move = Callable[[Database, datetime, datetime], None]
+"""Moves a watermark or a ledger row: (db, now, covered)."""
+
+
+class Seen(Struct, kw_only=True):
+    """Open executions whose row this pass has already read, so that they need no other look."""
+
+    ids: set[str]
+
+
+async def sync_live(
+    session: Session, partition: str, hint: str | None, seen: Seen, *, trust_hints: bool = False
+) -> bool:
+    """Read what is new in one partition; False where another process is at it.
+
+    A hint that has not moved since the last completed read saves the request, until the next sweep. It moves
+    nothing: only a completed read moves the watermark.
+    """
+    async with session.lease(EXECUTIONS, partition, "live") as lease:
+        if lease is None:
+            return False
+        mark = await session.writer.run(lambda db: watermarks.watermark(db, session.name, partition))
+        if trust_hints and _is_unmoved(session, mark, hint):
+            return True
+        horizon = session.horizon_start()
+        window = live_window(mark.watermark_at, session.source_now(), session.connection.lookback, horizon)
+        if lost := lost_span(mark.watermark_at, horizon):
+            await _note_lost(session, lease, lost)
+        if mark.watermark_at is None and horizon < window.start:
+            await _open_history(session, lease, Window(horizon, window.start))
+
+        def move(db: Database, now: datetime, covered: datetime) -> None:
+            watermarks.advance(
+                db,
+                session.name,
+                partition,
+                start=window.start,
+                covered=covered,
+                lookback_from=covered - session.connection.lookback,
+            )
+
+        await _read(session, lease, window, move, seen)
+        await session.commit(
+            lease,
+            lambda db, now: watermarks.note_success(
+                db, session.name, EXECUTIONS, partition, now=now, hint=hint
+            ),
+        )
+        return True
+
+
+def _is_unmoved(session: Session, mark: Watermark, hint: str | None) -> bool:
+    swept_at = mark.swept_at
+    is_fresh = swept_at is not None and swept_at + session.connection.sweep > session.writer.now()
+    return hint is not None and hint == mark.hint and is_fresh
+
+
+async def sync_history(session: Session, entry: LedgerEntry) -> bool:
+    """Copy one span of history from where it stands; False where another process is at it."""
+    async with session.lease(EXECUTIONS, entry.partition, "history") as lease:
+        if lease is None:
+            return False
+        start = entry.position
+        if start < session.horizon_start(margin=timedelta(0)):
+            start = min(session.horizon_start(), entry.until)
+            if entry.kind == "initial":
+                await _note_lost(session, lease, Window(entry.position, start), is_live=False)
+
+        def move(db: Database, now: datetime, covered: datetime) -> None:
+            watermarks.advance_entry(db, session.name, entry, covered)
+
+        def finish(db: Database, now: datetime) -> None:
+            watermarks.finish_entry(db, session.name, entry, now)
+            whole_from = entry.since if start == entry.position else start
+            watermarks.extend(db, session.name, entry.partition, Window(whole_from, entry.until))
+
+        if start < entry.until:
+            await _read(session, lease, Window(start, entry.until), move, Seen(ids=set()))
+        await session.commit(lease, finish)
+        return True
+
+
+async def sync_open(session: Session, partition: str, seen: Seen) -> bool:
+    """Read the open executions of one partition again; False where another process is at it."""
+    async with session.lease(EXECUTIONS, partition, "open") as lease:
+        if lease is None:
+            return False
+        horizon = session.horizon_start()
+        await session.commit(lease, lambda db, now: age_out(db, session.name, horizon, now))
+        rows = await session.writer.run(lambda db: open_executions(db, session.name, partition))
+        refs = {
+            row["execution_id"]: ExecutionRef(
+                execution_id=row["execution_id"],
+                workflow_id=row["workflow_id"],
+                partition=partition,
+                created_at=row["created_at"],
+                has_ended=row["has_ended"],
+            )
+            for row in rows
+            if row["execution_id"] not in seen.ids
+        }
+        candidates = [
+            OpenExecution(execution_id=row["execution_id"], created_at=row["created_at"], rank=row["rank"])
+            for row in rows
+            if row["execution_id"] in refs
+        ]
+        for look in open_looks(candidates, session.source.paging.page_size):
+            if isinstance(look, Window):
+                await _read(session, lease, look, _stay, seen)
+            else:
+                await _look(session, lease, refs[look])
+        return True
+
+
+async def partitions_to_look_at(session: Session) -> list[str]:
+    """Partitions with executions whose row may still change."""
+    return await session.writer.run(lambda db: partitions_with_open(db, session.name))
+
+
+def _stay(_db: Database, _now: datetime, _covered: datetime) -> None:
+    """A look at known executions moves no watermark."""
+
+
+async def _read(session: Session, lease: Lease, window: Window, move: Move, seen: Seen) -> None:
+    """Read a window to its end, committing portion by portion."""
+    began = session.asked()
+
+    async def ask(part: Window, number: int) -> Answer:
+        asked = session.asked()
+        page = await session.source.list_executions(lease.key.partition, part, number)
+        return Answer(page=page, asked=asked)
+
+    async for portion in read_window(ask, window, session.source.paging):
+        loaded = await session.commit(lease, lambda db, now, p=portion: _land(session, lease, p, began, move, db, now))
+        seen.ids |= loaded.open_ids
+        session.report.rows["executions"] += len(portion.rows)
+        session.report.quarantined += len(portion.rejects)
+        if portion.span is not None:
+            _judge(session, portion.span)
+
+
+def _land(
+    session: Session, lease: Lease, portion: Portion, began: Asked, move: Move, db: Database, now: datetime
+) -> Loaded:
+    """Write one portion: rows, rejects and the watermark that covers them."""
+    partition = lease.key.partition
+    reading = session.reading(partition, portion.asked or began, now)
+    loaded = load_executions(db, [session.encoder.execution(row) for row in portion.rows], reading)
+    rejects = [session.encoder.reject(reject) for reject in portion.rejects]
+    rejects += [session.encoder.reject(_refused(row, why)) for row, why in loaded.refused]
+    put_aside(db, session.name, EXECUTIONS, partition, rejects, now)
+    resolve_identities(db, session.name, EXECUTIONS, [row.execution_id for row in portion.rows], now)
+    if portion.span is not None:
+        session.report.missing += _note_span(session, portion.span, session.reading(partition, began, now), db)
+    if portion.covered is not None:
+        move(db, now, portion.covered)
+    return loaded
+
+
+def _refused(row: dict[str, object], reason: str) -> Reject:
+    identity = str(row["execution_id"])
+    return Reject(raw=identity.encode(), reason=reason, identity=identity)
+
+
+def _note_span(session: Session, span: Span, reading: Reading, db: Database) -> int:
+    """Keep the verdict; what a proved span did not list is gone at the source."""
+    if span.verdict is Verdict.PROVED:
+        watermarks.resolve_windows(db, session.name, reading.partition, span.window, reading.now)
+        return mark_unlisted(db, reading, span.window, end_belongs=not span.is_cut, ids=span.ids)
+    watermarks.note_window(
+        db,
+        session.name,
+        reading.partition,
+        span.window,
+        span.verdict.value,
+        told=span.told,
+        read=len(span.ids),
+        now=reading.now,
+    )
+    return 0
+
+
+def _judge(session: Session, span: Span) -> None:
+    if span.verdict is Verdict.DISPUTED:
+        session.report.disputed += 1
+        session.log.warning("disputed", window=str(span.window), told=span.told, read=len(span.ids))
+    if span.verdict is Verdict.UNPROVED:
+        raise ContractError(
+            f"window {span.window} differs from pass to pass: told {span.told}, read {len(span.ids)}",
+            hint="its watermark waits; the next run reads it again",
+        )
+
+
+async def _look(session: Session, lease: Lease, ref: ExecutionRef) -> None:
+    """Read one open execution by its id."""
+    asked = session.asked()
+    try:
+        look = await session.source.read_execution(ref)
+    except NotFound:
+        await session.commit(
+            lease, lambda db, now: mark_missing(db, session.name, [ref.execution_id], "gone", now)
+        )
+        session.report.missing += 1
+        return
+
+    def write(db: Database, now: datetime) -> None:
+        row = session.encoder.execution(look.execution)
+        load_executions(db, [row], session.reading(ref.partition, asked, now))
+        if look.steps is not None:
+            read = StepsRead(ref=ref, answer=look.steps, asked_at=asked.at)
+            land_steps(db, session.name, [read], session.encoder, now)
+
+    await session.commit(lease, write)
+    session.report.rows["executions"] += 1
+
+
+async def _open_history(session: Session, lease: Lease, span: Window) -> None:
+    """Put what lies before the first live window into the ledger."""
+    await session.commit(
+        lease, lambda db, now: watermarks.open_history(db, session.name, lease.key.partition, span, now)
+    )
+
+
+async def _note_lost(session: Session, lease: Lease, span: Window, *, is_live: bool = True) -> None:
+    """List a span that the source deleted before it was copied."""
+
+    def write(db: Database, now: datetime) -> None:
+        partition = lease.key.partition
+        watermarks.note_window(db, session.name, partition, span, "lost", told=None, read=None, now=now)
+        if is_live:
+            watermarks.restart(db, session.name, partition, span.end)
+
+    await session.commit(lease, write)
+    session.report.lost.append(f"{lease.key.partition} {span}")
+    session.log.warning("lost", partition=lease.key.partition, window=str(span))

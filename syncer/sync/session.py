@@ -1,0 +1,272 @@
+"""What every part of a pass shares: the source, the warehouse, leases, waiting, failing in part.
+
+The invariant: nothing is committed without comparing its lease in the same transaction, and no lease is held while
+the source wants us to wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import structlog
+from msgspec import Struct, field
+from sqlalchemy import Connection as Database
+
+from syncer.config import Connection
+from syncer.encode import Encoder
+from syncer.errors import (
+    ContractError,
+    LeaseLost,
+    NotFound,
+    RateLimited,
+    Stopped,
+    SyncerError,
+    TransientError,
+)
+from syncer.http import Gate
+from syncer.load.executions import Reading
+from syncer.paging import Asked
+from syncer.plan import horizon_start
+from syncer.sources import Source
+from syncer.state import leases, runs, watermarks
+from syncer.state.leases import Lease, LeaseKey
+from syncer.writer import Writer
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+HEARTBEAT = leases.DURATION.total_seconds() / 3
+"""Seconds between renewals of the leases held."""
+
+GIVE_UP_AFTER = 3
+"""Transient failures in a row, over all partitions, before the source counts as away."""
+
+BUSY_PAUSE = 1.0
+"""Seconds before a partition that another process works on is tried again."""
+
+
+class Failure(Struct, frozen=True, kw_only=True):
+    """One part of a pass that was not done, and why."""
+
+    stream: str
+    partition: str
+    message: str
+
+
+class Report(Struct, kw_only=True):
+    """What a pass has done so far; the command line draws its progress and its exit code from it.
+
+    `rows` counts rows written or found unchanged by table, `expected` what is known to come.
+    """
+
+    connection_id: str
+    phase: str = ""
+    rows: Counter[str] = field(default_factory=Counter)
+    expected: Counter[str] = field(default_factory=Counter)
+    failures: list[Failure] = field(default_factory=list)
+    disputed: int = 0
+    quarantined: int = 0
+    missing: int = 0
+    lost: list[str] = field(default_factory=list)
+    waiting_until: datetime | None = None
+    held_by: str | None = None
+    stopped: str | None = None
+    error: SyncerError | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything was done and nothing is disputed."""
+        return not (self.failures or self.disputed or self.stopped or self.error)
+
+
+class Session:
+    """One connection's work: where it reads from, where it writes to, and how it stops."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        source: Source,
+        writer: Writer,
+        gate: Gate,
+        encoder: Encoder,
+        *,
+        deadline: datetime | None = None,
+    ) -> None:
+        self.connection = connection
+        self.name = connection.name
+        self.source = source
+        self.writer = writer
+        self.gate = gate
+        self.encoder = encoder
+        self.report = Report(connection_id=connection.name)
+        self.log = structlog.get_logger().bind(connection=connection.name)
+        self._clock = gate.clock.now
+        self._sleep = gate.clock.sleep
+        self._deadline = deadline
+        self._owner = leases.this_owner()
+        self._held: set[Lease] = set()
+        self._faults = 0
+
+    def source_now(self) -> datetime:
+        """The source's clock; where it tells none, the warehouse's less the lookback."""
+        return self.source.now() or self.writer.now() - self.connection.lookback
+
+    def horizon_start(self, margin: timedelta = timedelta(seconds=60)) -> datetime:
+        """The oldest instant the source still serves, with a margin for a request on its way."""
+        return horizon_start(self.source_now(), self.connection.horizon, margin)
+
+    def asked(self) -> Asked:
+        """The circumstances of a request about to be sent."""
+        return Asked(at=self.writer.now(), source_at=self.source_now())
+
+    def reading(self, partition: str, asked: Asked, now: datetime) -> Reading:
+        """The circumstances under which rows of a partition are written."""
+        return Reading(
+            connection_id=self.name,
+            partition=partition,
+            asked_at=asked.at,
+            source_at=asked.source_at,
+            now=now,
+            settle=self.connection.settle,
+            with_steps=self.connection.steps,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keep leases alive and remember earlier waits while the body works."""
+        wait, reason = await self.writer.run(lambda db: runs.remaining_wait(db, self.name))
+        if wait:
+            self.gate.wait_until(self._clock() + wait, reason or "the source said to wait")
+        heartbeat = asyncio.create_task(self._keep_leases())
+        try:
+            yield
+        finally:
+            heartbeat.cancel()
+            with suppress(asyncio.CancelledError):
+                await heartbeat
+
+    async def _keep_leases(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT)
+            for lease in tuple(self._held):
+                with suppress(LeaseLost):  # the next commit under it will find out
+                    await self.writer.run(lambda db, lease=lease: leases.fence(db, lease))
+
+    @asynccontextmanager
+    async def lease(self, stream: str, partition: str, lane: str) -> AsyncIterator[Lease | None]:
+        """Hold a lease while the body works; None where another process holds it."""
+        key = LeaseKey(self.name, stream, partition, lane)
+        lease = await self.writer.run(lambda db: leases.acquire(db, key, self._owner))
+        if lease is None:
+            yield None
+            return
+        self._held.add(lease)
+        try:
+            yield lease
+        finally:
+            self._held.discard(lease)
+            await self.writer.run(lambda db: leases.release(db, lease))
+
+    async def commit(self, lease: Lease, work: Callable[[Database, datetime], T]) -> T:
+        """Run `work(db, now)` in one transaction that compares the lease; LeaseLost if it is no longer ours."""
+
+        def fenced(db: Database) -> T:
+            return work(db, leases.fence(db, lease))
+
+        return await self.writer.run(fenced)
+
+    async def each(
+        self,
+        stream: str,
+        items: Iterable[Item],
+        work: Callable[[Item], Awaitable[bool]],
+        *,
+        workers: int,
+        name: Callable[[Item], str] = str,
+    ) -> None:
+        """Work on all items, a few at a time, waiting as the source says; one that fails does not stop the others.
+
+        `work` returns False where another process holds the item; it is tried again at the end. Failures are noted
+        under the item's name.
+        """
+        pending = deque(items)
+        while pending:
+            busy: deque[Item] = deque()
+            waits: list[RateLimited] = []
+            crashed: list[BaseException] = []
+
+            async def work_off() -> None:
+                while pending and not waits and not crashed:
+                    item = pending.popleft()
+                    try:
+                        if not await work(item):
+                            busy.append(item)
+                        self._faults = 0
+                    except RateLimited as limit:
+                        pending.appendleft(item)
+                        waits.append(limit)
+                    except (TransientError, ContractError, NotFound, LeaseLost) as error:
+                        try:
+                            await self.note_failure(stream, name(item), error)
+                        except SyncerError as fatal:
+                            crashed.append(fatal)
+                    except BaseException as error:
+                        crashed.append(error)
+
+            await asyncio.gather(*(work_off() for _ in range(max(1, workers))))
+            if crashed:
+                raise crashed[0]
+            if waits:
+                pending.extend(busy)
+                await self.wait(max(waits, key=lambda limit: limit.until))
+            elif busy:
+                pending = busy
+                await self._pause_for_others()
+        self.report.held_by = None
+
+    async def note_failure(self, stream: str, partition: str, error: SyncerError) -> None:
+        """Record a failed part; raises it again when the source seems to be away altogether."""
+        error.at(connection=self.name, stream=stream)
+        self.report.failures.append(Failure(stream=stream, partition=partition, message=error.message))
+        self.log.warning("failed", stream=stream, partition=partition, error=error.message, hint=error.hint)
+        if stream == watermarks.EXECUTIONS:
+            await self.writer.run(
+                lambda db: watermarks.note_error(
+                    db, self.name, stream, partition, now=self.writer.now(), error=error.message
+                )
+            )
+        self._faults = self._faults + 1 if isinstance(error, TransientError) else 0
+        if self._faults >= GIVE_UP_AFTER:
+            raise error
+
+    async def wait(self, limit: RateLimited) -> None:
+        """Sleep as long as the source says, having written it down; Stopped where that is longer than we may."""
+        remaining = limit.until - self._clock()
+        await self.writer.run(lambda db: runs.note_wait(db, self.name, remaining, limit.message))
+        if self._deadline is not None and limit.until >= self._deadline:
+            raise Stopped(f"the source asks to wait until {limit.until:%Y-%m-%d %H:%M:%S} UTC")
+        self.log.info("waiting", until=limit.until.isoformat(), reason=limit.message)
+        self.report.waiting_until = limit.until
+        try:
+            while (left := (limit.until - self._clock()) / timedelta(seconds=1)) > 0:
+                self.check_stop()
+                await self._sleep(min(left, 1.0))
+        finally:
+            self.report.waiting_until = None
+
+    async def _pause_for_others(self) -> None:
+        self.check_stop()
+        self.report.held_by = "another process"
+        await self._sleep(BUSY_PAUSE)
+
+    def check_stop(self) -> None:
+        """Raise Stopped if we were asked to stop or the time given is over."""
+        if self._deadline is not None and self._clock() >= self._deadline:
+            self.gate.stop("the time given is over")
+        with suppress(RateLimited):
+            self.gate.check()

@@ -1,0 +1,167 @@
+"""Steps: a to-do list in the executions table, worked off by several readers and one committer.
+
+Readers fetch, the committer writes bundles of executions; an execution's events, steps, payloads, counts and state
+land together. The queue between them is short, so that memory stays bounded and little is lost when the process is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+from sqlalchemy import Connection as Database
+
+from syncer.encode import Encoder
+from syncer.errors import ContractError, NotFound, TransientError
+from syncer.load.steps import StepsRead, due_steps, load_steps, mark_failed
+from syncer.model import ExecutionRef, Reject
+from syncer.state.leases import Lease
+from syncer.state.quarantine import put_aside
+from syncer.sync.session import Session
+
+STEPS = "steps"
+
+BUNDLE = 25
+"""Executions whose steps are committed in one transaction."""
+
+ROUND = 1000
+"""Executions taken from the to-do list at a time."""
+
+RETRY_AFTER = timedelta(minutes=1)
+"""Pause after the first failed attempt at an execution's steps; it grows fourfold with each."""
+
+
+class Span(Struct, frozen=True, kw_only=True):
+    """Which due steps to read; None means all."""
+
+    partitions: Sequence[str] | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+EVERYTHING = Span()
+
+
+async def sync_steps(session: Session, span: Span = EVERYTHING, *, running: bool = False) -> bool:
+    """Read all due steps of executions that have ended (or that still run); False where another process is at it."""
+    async with session.lease(STEPS, "", "live") as lease:
+        if lease is None:
+            return False
+        while refs := await session.writer.run(lambda db: _due(db, session.name, span, running)):
+            session.report.expected[STEPS] = session.report.rows[STEPS] + len(refs)
+            await _work_off(session, lease, refs)
+        return True
+
+
+def _due(db: Database, connection_id: str, span: Span, running: bool) -> list[ExecutionRef]:
+    return due_steps(
+        db,
+        connection_id,
+        running=running,
+        limit=ROUND,
+        partitions=span.partitions,
+        since=span.since,
+        until=span.until,
+    )
+
+
+async def _work_off(session: Session, lease: Lease, refs: Sequence[ExecutionRef]) -> None:
+    committer = _Committer(session, lease)
+    committing = asyncio.create_task(committer.run())
+
+    async def read(ref: ExecutionRef) -> bool:
+        result = await _read(session, lease, ref)
+        if result is not None:
+            await committer.take(result)
+        return True
+
+    try:
+        await session.each(
+            STEPS,
+            refs,
+            read,
+            workers=session.connection.max_concurrency,
+            name=lambda ref: f"{ref.partition}/{ref.execution_id}",
+        )
+    finally:
+        await committer.finish()
+        await committing
+
+
+class _Committer:
+    """Writes what the readers bring, as many executions at a time as wait, until they are done."""
+
+    def __init__(self, session: Session, lease: Lease) -> None:
+        self._session = session
+        self._lease = lease
+        self._results: asyncio.Queue[StepsRead | None] = asyncio.Queue(maxsize=2 * BUNDLE)
+        self._error: Exception | None = None
+
+    async def take(self, read: StepsRead) -> None:
+        """Accept one execution's steps; raises what keeps them from landing."""
+        if self._error is not None:
+            raise self._error
+        await self._results.put(read)
+
+    async def finish(self) -> None:
+        """Say that no more will come."""
+        await self._results.put(None)
+
+    async def run(self) -> None:
+        """Commit until `finish`; after an error only empty the queue, so that no reader hangs, and raise it."""
+        is_last = False
+        while not is_last:
+            bundle = [await self._results.get()]
+            while bundle[-1] is not None and len(bundle) < BUNDLE and not self._results.empty():
+                bundle.append(self._results.get_nowait())
+            is_last = bundle[-1] is None
+            try:
+                if self._error is None:
+                    await self._commit([read for read in bundle if read is not None])
+            except Exception as error:  # kept for the readers and raised at the end
+                self._error = error
+        if self._error is not None:
+            raise self._error
+
+    async def _commit(self, reads: Sequence[StepsRead]) -> None:
+        if not reads:
+            return
+        session = self._session
+        await session.commit(
+            self._lease, lambda db, now: land_steps(db, session.name, reads, session.encoder, now)
+        )
+        session.report.rows[STEPS] += len(reads)
+        session.report.rows["step_events"] += sum(len(read.answer.events) for read in reads if read.answer)
+
+
+async def _read(session: Session, lease: Lease, ref: ExecutionRef) -> StepsRead | None:
+    """Fetch one execution's steps; a failure that is its own puts it back on the list for later."""
+    asked = session.writer.now()
+    try:
+        answer = await session.source.read_steps(ref)
+    except NotFound:
+        return StepsRead(ref=ref, answer=None, asked_at=asked)
+    except (TransientError, ContractError):
+        await session.commit(lease, lambda db, now: _put_off(db, session.name, ref, now))
+        raise
+    return StepsRead(ref=ref, answer=answer, asked_at=asked)
+
+
+def _put_off(db: Database, connection_id: str, ref: ExecutionRef, now: datetime) -> None:
+    mark_failed(db, connection_id, ref.execution_id, retry_after=RETRY_AFTER, now=now)
+
+
+def land_steps(
+    db: Database, connection_id: str, reads: Sequence[StepsRead], encoder: Encoder, now: datetime
+) -> None:
+    """Write the steps of several executions; what PostgreSQL refuses waits for another attempt, and is listed."""
+    for read in reads:
+        if read.answer is not None and read.answer.rejects:
+            rejects = [encoder.reject(reject) for reject in read.answer.rejects]
+            put_aside(db, connection_id, STEPS, read.ref.execution_id, rejects, now)
+    for execution_id, reason in load_steps(db, connection_id, reads, encoder, now=now):
+        record = encoder.reject(Reject(raw=execution_id.encode(), reason=reason, identity=execution_id))
+        put_aside(db, connection_id, STEPS, execution_id, [record], now)
+        mark_failed(db, connection_id, execution_id, retry_after=RETRY_AFTER, now=now)

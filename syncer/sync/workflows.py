@@ -1,0 +1,126 @@
+"""Workflows: list them all, fetch definitions that the list lacks, notice what was deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from fnmatch import fnmatchcase
+from hashlib import blake2b
+
+from msgspec import UNSET, Struct, structs
+from sqlalchemy import Connection as Database
+
+from syncer.encode import Encoder
+from syncer.errors import ContractError, NotFound
+from syncer.load.workflows import WorkflowRow, known_workflows, load_workflows, mark_deleted
+from syncer.model import Workflow
+from syncer.paging import Listing, Verdict, read_listing
+from syncer.state import watermarks
+from syncer.state.leases import Lease
+from syncer.state.quarantine import put_aside, resolve_identities
+from syncer.sync.session import Session
+
+Known = Mapping[str, tuple[str | None, bool, datetime | None]]
+
+
+class Listed(Struct, kw_only=True):
+    """The workflows to copy, with the sign of change the list carried for each."""
+
+    hints: dict[str, str | None]
+
+
+async def sync_workflows(session: Session, only: Sequence[str] = ()) -> Listed | None:
+    """Copy all workflows that are chosen; None where another process is at it."""
+    async with session.lease(watermarks.WORKFLOWS, "", "live") as lease:
+        if lease is None:
+            return None
+        known = await session.writer.run(lambda db: known_workflows(db, session.name))
+        listed = Listed(hints={})
+        answers = read_listing(
+            session.source.list_workflows,
+            session.asked,
+            lambda workflow: workflow.workflow_id,
+            session.source.paging.page_size,
+        )
+        async for answer in answers:
+            if answer.verdict is None:
+                await _land(session, lease, answer, known, listed, only)
+            else:
+                await _conclude(session, lease, answer)
+        return listed
+
+
+async def _land(
+    session: Session,
+    lease: Lease,
+    answer: Listing[Workflow],
+    known: Known,
+    listed: Listed,
+    only: Sequence[str],
+) -> None:
+    chosen = [row for row in answer.rows if is_chosen(row, session.connection.workflows)]
+    workflows = [await _with_definition(session, row, known) for row in chosen]
+    rows = [to_row(session.encoder, workflow) for workflow in workflows]
+    asked = answer.asked or session.asked()
+
+    def write(db: Database, now: datetime) -> None:
+        load_workflows(db, session.name, rows, asked_at=asked.at, now=now)
+        rejects = [session.encoder.reject(reject) for reject in answer.rejects]
+        put_aside(db, session.name, watermarks.WORKFLOWS, "", rejects, now)
+        ids = [workflow.workflow_id for workflow in workflows]
+        resolve_identities(db, session.name, watermarks.WORKFLOWS, ids, now)
+
+    await session.commit(lease, write)
+    session.report.rows["workflows"] += len(rows)
+    session.report.quarantined += len(answer.rejects)
+    listed.hints.update({row.workflow_id: row.hint for row in chosen if is_chosen(row, only)})
+
+
+async def _conclude(session: Session, lease: Lease, answer: Listing[Workflow]) -> None:
+    if answer.verdict is Verdict.UNPROVED:
+        raise ContractError("the list of workflows differs from pass to pass", hint="the next run reads it again")
+
+    def write(db: Database, now: datetime) -> list[str]:
+        watermarks.note_success(db, session.name, watermarks.WORKFLOWS, "", now=now)
+        return mark_deleted(db, session.name, answer.ids, now) if answer.verdict is Verdict.PROVED else []
+
+    deleted = await session.commit(lease, write)
+    session.report.missing += len(deleted)
+    for workflow_id in deleted:
+        session.log.info("workflow deleted at the source", workflow=workflow_id)
+
+
+async def _with_definition(session: Session, workflow: Workflow, known: Known) -> Workflow:
+    """The workflow with its definition: from its own endpoint where the list lacks it and ours is missing or old."""
+    if workflow.definition is not UNSET:
+        return workflow
+    revision, has_definition, updated_at = known.get(workflow.workflow_id, (None, False, None))
+    is_current = (
+        workflow.revision == revision if isinstance(workflow.revision, str) else workflow.updated_at == updated_at
+    )
+    if has_definition and is_current:
+        return workflow
+    try:
+        detailed = await session.source.read_workflow(workflow.workflow_id)
+    except NotFound:  # deleted since it was listed
+        return workflow
+    carried = {name: value for name, value in structs.asdict(detailed).items() if value is not UNSET}
+    return structs.replace(workflow, **{**carried, "hint": workflow.hint})
+
+
+def is_chosen(workflow: Workflow, patterns: Sequence[str]) -> bool:
+    """Whether one of the ids or name globs names the workflow; no patterns choose all."""
+    name = workflow.name if isinstance(workflow.name, str) else ""
+    return not patterns or any(
+        pattern == workflow.workflow_id or fnmatchcase(name, pattern) for pattern in patterns
+    )
+
+
+def to_row(encoder: Encoder, workflow: Workflow) -> WorkflowRow:
+    """The workflow as columns, with its nodes and the id of its revision where it carries a definition."""
+    columns = encoder.workflow(workflow)
+    if isinstance(workflow.nodes, tuple) and workflow.definition is not UNSET:
+        definition = columns["definition"] or b""
+        revision = columns.get("revision") or blake2b(definition, digest_size=16).hexdigest()
+        return WorkflowRow(columns=columns, nodes=encoder.nodes(workflow.nodes), revision_id=revision)
+    return WorkflowRow(columns=columns, nodes=None, revision_id=None)

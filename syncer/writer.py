@@ -1,0 +1,80 @@
+"""The one way asynchronous code reaches the warehouse: a thread and a connection of its own, a transaction a call.
+
+What runs here must not make requests: no transaction is ever open while the source is waited for. Deadlocks and
+serialization failures are tried again whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import psycopg
+from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy.exc import DBAPIError
+
+from syncer.errors import WarehouseError
+from syncer.warehouse import explain
+
+T = TypeVar("T")
+
+_TRIES = 5
+_AGAIN = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+
+
+class Writer:
+    """Runs database work in order, one transaction each."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="warehouse")
+        self._anchor: tuple[datetime, float] | None = None
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        """Run `work(db)` in a transaction of its own and return what it returns once it is committed.
+
+        Raises WarehouseError when PostgreSQL is away or refuses; other errors come as they are.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
+
+    async def start(self) -> None:
+        """Reach the warehouse and learn its time."""
+        before = time.monotonic()
+        self._anchor = (await self.run(_clock), before)
+
+    def now(self) -> datetime:
+        """The database's time, as far as known without asking: what it said at the start plus what went by."""
+        if self._anchor is None:
+            raise WarehouseError("the warehouse was not reached yet")
+        said, at = self._anchor
+        return said + timedelta(seconds=time.monotonic() - at)
+
+    def close(self) -> None:
+        """Wait for the work at hand and give the thread back."""
+        self._thread.shutdown(wait=True)
+
+    def _transact(self, work: Callable[[Connection], T]) -> T:
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                with self._engine.begin() as db:
+                    return work(db)
+            except (DBAPIError, psycopg.Error) as error:
+                original = error.orig if isinstance(error, DBAPIError) else error
+                if isinstance(original, _AGAIN) and tries < _TRIES:
+                    continue
+                if original is not None and (mapped := explain(original, self._engine.url)) is not None:
+                    raise mapped from error
+                raise
+
+
+def _clock(db: Connection) -> datetime:
+    now = db.scalar(select(func.clock_timestamp()))
+    if not isinstance(now, datetime):
+        raise WarehouseError("the warehouse does not tell the time")
+    return now
