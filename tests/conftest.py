@@ -1,0 +1,67 @@
+"""A real PostgreSQL for every test that asks for one; nothing is started for those that do not.
+
+    empty_database_url   a new database with nothing in it
+    database_url         a new database with the current schema, cloned from a template that was migrated once
+    engine               SQLAlchemy on database_url
+
+The server is the newest PostgreSQL found here; with SYNCER_TEST_SERVERS=all such tests run on the oldest,
+too. SYNCER_TEST_URL names another server, with a role that may create databases.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from sqlalchemy import Engine, NullPool, create_engine
+
+from syncer.embedded import Programs
+from tests.servers import Server, servers_to_test, temporary_server
+
+
+def _server_name(programs: Programs | None) -> str:
+    return f"pg{programs.major}" if programs else "given"
+
+
+@pytest.fixture(scope="session", params=servers_to_test(), ids=_server_name)
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    given = os.environ.get("SYNCER_TEST_URL")
+    if given:
+        yield Server(given)
+        return
+    programs: Programs | None = request.param
+    with temporary_server(programs.folder if programs else None) as embedded:
+        yield Server(embedded.start())
+
+
+@pytest.fixture(scope="session")
+def migrated_template(server: Server) -> Iterator[str]:
+    """The name of a migrated database that nobody is connected to."""
+    from syncer.warehouse import migrate
+
+    with server.new_database() as url:
+        migrate(url)
+        yield urlsplit(url).path.removeprefix("/")
+
+
+@pytest.fixture
+def empty_database_url(server: Server) -> Iterator[str]:
+    with server.new_database() as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(server: Server, migrated_template: str) -> Iterator[str]:
+    with server.new_database(migrated_template) as url:
+        yield url
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = create_engine(
+        urlsplit(database_url)._replace(scheme="postgresql+psycopg").geturl(), poolclass=NullPool
+    )
+    yield engine
+    engine.dispose()
