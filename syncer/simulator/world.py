@@ -106,9 +106,10 @@ class World:
             execution, story = self._story(execution_id)
             now_ms = self.clock.now_ms()
             story.reopen(now_ms)
-            nodes = {node.id: node for node in self.truth.workflows[execution.workflow_id].nodes}
-            last = execution.attempts[-1].node_id
-            return story.begin(nodes.get(last, next(iter(nodes.values()))), now_ms)
+            nodes = self.truth.workflows[execution.workflow_id].nodes
+            ran = {attempt.node_id for attempt in execution.attempts}
+            last = [node for node in nodes if node.id in ran][-1:] or nodes[:1]
+            return story.begin(last[0], now_ms)
 
     def delete_execution(self, *execution_ids: str) -> None:
         """The source forgets them."""

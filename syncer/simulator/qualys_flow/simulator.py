@@ -65,7 +65,7 @@ class Simulator(World):
     @contextmanager
     def serve(self, port: int = 0) -> Iterator[str]:
         """Answer on 127.0.0.1; gives the base URL."""
-        with serving(self.answer, self._http_date, port=port) as url:
+        with serving(self.answer, self.http_date, port=port) as url:
             yield url
 
     @property
@@ -148,5 +148,6 @@ class Simulator(World):
         self.requests.append(seen)
         return seen
 
-    def _http_date(self) -> str | None:
+    def http_date(self) -> str | None:
+        """The `Date` of every answer."""
         return self.clock.http_date() if self.switches.date_header else None
