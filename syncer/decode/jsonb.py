@@ -33,8 +33,10 @@ class Safety(Enum):
 
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 _BAD_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
-# Every number that is out of bounds holds one of these; so do many hexadecimal ids, hence the second look.
-_LONG_NUMBER = re.compile(rb"[0-9](?:[eE][+-]?[0-9]{3}|[0-9]{50})")
+# Every number that is out of bounds has one of these shapes in it; so have many hexadecimal ids, hence a
+# second look. Translating and searching costs a tenth of one regular expression.
+_SHAPES = bytes.maketrans(b"0123456789E+", b"0000000000e-")
+_LONG_NUMBERS = (b"0e000", b"0e-000", b"0" * (MOST_DIGITS // 2 + 1))
 _BEFORE_A_NUMBER = b"[:, \t\n\r"
 
 _STRINGS = re.compile(scan.STRING)
@@ -102,10 +104,14 @@ def _too_deep(raw: bytes) -> bool:
 
 
 def _has_long_number(raw: bytes) -> bool:
-    for found in _LONG_NUMBER.finditer(raw):
-        before = raw[max(0, found.start() - MOST_DIGITS) : found.start() + 1].rstrip(b"-.0123456789")
-        if not before or before[-1] in _BEFORE_A_NUMBER:
-            return True
+    shape = raw.translate(_SHAPES)
+    for long_number in _LONG_NUMBERS:
+        at = shape.find(long_number)
+        while at >= 0:
+            before = raw[max(0, at - MOST_DIGITS) : at + 1].rstrip(b"-.0123456789")
+            if not before or before[-1] in _BEFORE_A_NUMBER:
+                return True
+            at = shape.find(long_number, at + len(long_number))
     return False
 
 

@@ -1,0 +1,119 @@
+"""base64 around gzip or zlib, opened without trusting its size.
+
+Invariant: no function holds more inflated bytes than it was allowed, however many there are to come.
+Knows nothing of JSON.
+"""
+
+from __future__ import annotations
+
+import binascii
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Iterator
+
+GZIP = b"\x1f\x8b\x08"
+_EITHER = 47  # zlib's own sign for "gzip or zlib, as the header says"
+# One byte inflates to about a kilobyte at most, so a piece never makes more than 64 KB.
+_PIECE = 64
+_GATHER = 64 * 1024
+
+_STANDARD = bytes.maketrans(b"-_", b"+/")
+# What gzip and zlib headers look like in base64, wherever they stand in a text.
+_HEADS = rb"H4sI|eJ|eN|eA|eF"
+_EMBEDDED = re.compile(rb"(?<![A-Za-z0-9+/])(?:" + _HEADS + rb")(?:[A-Za-z0-9+/]|\\/){8,}+")
+
+
+def unbase64(text: bytes) -> bytes | None:
+    """What this text stands for, in the standard or the URL alphabet, padded or not; None if nothing."""
+    padded = text + b"=" * (-len(text) % 4)
+    try:
+        return binascii.a2b_base64(padded, strict_mode=True)
+    except binascii.Error:
+        pass
+    compact = text.translate(_STANDARD, b"\r\n")
+    if compact == text:
+        return None
+    try:
+        return binascii.a2b_base64(compact + b"=" * (-len(compact) % 4), strict_mode=True)
+    except binascii.Error:
+        return None
+
+
+def is_packed(data: bytes) -> bool:
+    """Whether it begins like gzip or zlib (RFC 1950: deflate, no dictionary, a check that divides by 31)."""
+    if data.startswith(GZIP):
+        return True
+    return len(data) > 2 and data[0] & 0x8F == 8 and not data[1] & 0x20 and (data[0] << 8 | data[1]) % 31 == 0
+
+
+def inflate(data: bytes, limit: int) -> bytes:
+    """All of it, members of a concatenated gzip file included. OverflowError when it is more than `limit`;
+    ValueError when it does not inflate to its end, which must be the end of the data as well."""
+    stream = zlib.decompressobj(_EITHER)
+    try:
+        found = stream.decompress(data, limit + 1)
+        ended = stream.eof
+        if stream.unused_data and data.startswith(GZIP):
+            with gzip.GzipFile(fileobj=io.BytesIO(data)) as members:
+                found = members.read(limit + 1)
+        elif stream.unused_data:
+            ended = False
+    except (zlib.error, OSError, EOFError):
+        raise ValueError("it does not inflate to its end") from None
+    if len(found) > limit:
+        raise OverflowError("it inflates beyond the limit")
+    if not ended:
+        raise ValueError("it does not inflate to its end")
+    return found
+
+
+def inflated(data: bytes) -> Iterator[bytes]:
+    """What inflates, in pieces of 64 KB, up to where it ends or breaks."""
+    gathered = bytearray()
+    for piece in _pieces(data):
+        gathered += piece
+        while len(gathered) >= _GATHER:
+            yield bytes(gathered[:_GATHER])
+            del gathered[:_GATHER]
+    yield bytes(gathered)
+
+
+def may_hold(text: bytes) -> bool:
+    """Whether a JSON text is worth a look. zlib's short heads count at the start of a string alone."""
+    return any(head in text for head in (b"H4sI", b'"eJ', b'"eN', b'"eA', b'"eF'))
+
+
+def embedded(text: bytes) -> Iterator[bytes]:
+    """Every packed stretch of base64 inside a text, decoded but not inflated."""
+    for found in _EMBEDDED.finditer(text):
+        run = found[0].replace(b"\\/", b"/")
+        data = binascii.a2b_base64(run[: len(run) // 4 * 4])
+        if is_packed(data):
+            yield data
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    stream = zlib.decompressobj(_EITHER)
+    at = 0
+    while at < len(data):
+        before = stream.copy()
+        piece = data[at : at + _PIECE]
+        try:
+            yield stream.decompress(piece)
+        except zlib.error:
+            yield from _up_to_the_fault(before, piece)
+            return
+        at += len(piece) - len(stream.unused_data)
+        if stream.eof:
+            stream = zlib.decompressobj(_EITHER)
+
+
+def _up_to_the_fault(stream: zlib._Decompress, piece: bytes) -> Iterator[bytes]:
+    """zlib throws away what it made of a piece when the piece turns out broken; byte by byte it does not."""
+    for byte in piece:
+        try:
+            yield stream.decompress(bytes((byte,)))
+        except zlib.error:
+            return
