@@ -18,6 +18,8 @@ def migrate(db: Connection) -> None:
     # The version table is made before the first migration runs, so its schema must stand before both.
     if db.scalar(text(f"SELECT to_regnamespace('{schema.DAEMON}')")) is None:
         db.execute(text(f"CREATE SCHEMA {schema.DAEMON}"))
+    # A user called syncer has that schema as the default one, and `alembic check` would not find its tables.
+    db.dialect.default_schema_name = "public"
     context.configure(
         connection=db,
         target_metadata=schema.metadata,

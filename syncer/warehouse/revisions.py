@@ -26,6 +26,7 @@ from syncer.warehouse.roles import grant_again
 
 OLDEST_SERVER = 15
 _MIGRATION_LOCK = 7_911_733_058_201_844  # any number, the same in every version
+_LOCK_TIMEOUT = "5s"
 _BUSY = {"55P03", "40P01"}  # lock_timeout, deadlock
 _MIGRATE = "run `syncer migrate`"
 
@@ -85,7 +86,7 @@ def downgrade(made: Engine, revision: str) -> None:
 
 
 def _lock(db: Connection) -> None:
-    run(db, "SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = 0")
+    run(db, f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'; SET LOCAL statement_timeout = 0")
     db.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
 
 
@@ -143,10 +144,13 @@ def _scripts() -> ScriptDirectory:
 
 
 def _config(db: Connection | None = None) -> Config:
-    package = Path(__file__).parents[1]
-    shipped = package / "migrations"  # in a wheel; in the repository they stand beside the package
-    folder = shipped if shipped.is_dir() else package.parent / "alembic"
     config = Config()
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.set_main_option("script_location", str(_folder()).replace("%", "%%"))
     config.attributes["connection"] = db
     return config
+
+
+def _folder() -> Path:
+    package = Path(__file__).parents[1]
+    shipped = package / "migrations"  # in a wheel; in the repository they stand beside the package
+    return shipped if shipped.is_dir() else package.parent / "alembic"

@@ -6,6 +6,7 @@ who asks, nor what the columns mean.
 
 from __future__ import annotations
 
+from psycopg import sql
 from sqlalchemy import Connection, func, text
 from sqlalchemy.dialects.postgresql import insert
 
@@ -48,4 +49,4 @@ def _give(db: Connection, role: str, payloads: bool) -> None:
 
 
 def _quoted(db: Connection, role: str) -> str:
-    return db.dialect.identifier_preparer.quote_identifier(role)
+    return sql.Identifier(role).as_string(db.connection.driver_connection)
