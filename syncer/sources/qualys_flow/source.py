@@ -1,0 +1,154 @@
+"""Qualys Flow as the algorithm sees it: lists, single records and steps, asked as its parameter tables say.
+
+Invariant: it asks exactly what it is asked to ask, and tells truthfully what came. It knows the paths and
+their parameters (APIS.md 1.3, 1.5); fields are `records`, steps are `steps`, the form of lists is `paging`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from msgspec import UNSET, structs
+
+from syncer.config import Connection
+from syncer.decode.answer import parse_object
+from syncer.decode.times import to_iso_ms
+from syncer.errors import ContractError, NotFound, RecordError
+from syncer.http import Client, TooLarge
+from syncer.model import Document, Execution, ExecutionRef, Look, Page, StepAnswer, Window, Workflow
+from syncer.sources import Order, Paging
+from syncer.sources.qualys_flow.paging import Lists
+from syncer.sources.qualys_flow.records import Records
+from syncer.sources.qualys_flow.steps import PREFIX, Steps, is_whole, segment
+
+TICK = timedelta(milliseconds=1)
+
+Record = TypeVar("Record", Workflow, Execution)
+
+
+class QualysFlow:
+    """One subscription. See `syncer.sources.Source` for what each method promises."""
+
+    def __init__(self, client: Client, records: Records, connection: Connection) -> None:
+        self.client = client
+        self._records = records
+        self._lists = Lists(client, connection.page_size)
+        self._steps = Steps(client, records, with_payloads=connection.step_io)
+        self._with_steps = connection.steps
+        self._with_payloads = connection.step_io
+        self._with_variables = connection.variables
+
+    @property
+    def paging(self) -> Paging:
+        """Pages of executions rise by creation time."""
+        return Paging(order=Order.ASCENDING, page_size=self._lists.page_size, tick=TICK)
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """The customer id, once a record has named it."""
+        return self._records.facts
+
+    def now(self) -> datetime | None:
+        """A lower bound of Qualys' clock."""
+        return self.client.now()
+
+    def partitions(self, workflow_ids: Sequence[str]) -> Sequence[str]:
+        """Executions are listed per workflow."""
+        return workflow_ids
+
+    async def list_workflows(self, page: int) -> Page[Workflow]:
+        """One page of all workflows, the oldest first."""
+        try:
+            listing = await self._lists.page(
+                f"{PREFIX}/workflows", "workflows", page, [("order", "createdAt")]
+            )
+        except NotFound as error:
+            raise ContractError(
+                f"{error.message}: this is no Qualys Flow API",
+                "base_url must be the gateway of your platform",
+            ) from error
+        return self._records.page(listing, self._records.workflow)
+
+    async def read_workflow(self, workflow_id: str) -> Workflow:
+        """One workflow with its definition."""
+        path = f"{PREFIX}/workflows/{segment(workflow_id)}"
+        raw = await self.client.get(path, endpoint="workflow", parse=parse_object)
+        try:
+            workflow = self._records.workflow(raw)
+        except RecordError as error:
+            raise _unusable("workflow", error) from error
+        return _asked_for(workflow, is_it=workflow.workflow_id == workflow_id)
+
+    async def list_executions(self, partition: str, window: Window, page: int) -> Page[Execution]:
+        """One page of the executions of a workflow.
+
+        `endAt` may be exclusive (APIS.md 1.5), so it is the first millisecond after the window: rows of that
+        millisecond may come too, none of the window's is missed.
+        """
+        query = [
+            ("startAt", to_iso_ms(window.start)),
+            ("endAt", to_iso_ms(window.end + TICK)),
+            ("order", "createdAt"),
+        ]
+        path = f"{PREFIX}/workflows/{segment(partition)}/executions"
+        listing = await self._lists.page(path, "executions", page, query)
+        return self._records.page(listing, self._records.execution)
+
+    async def read_execution(self, ref: ExecutionRef) -> Look:
+        """One execution, with its steps where the answer holds all that is wanted of them."""
+        if not self._with_steps:
+            return await self._look(ref, with_steps=False)
+        try:
+            return await self._look(ref, with_steps=True)
+        except TooLarge:
+            return await self._look(ref, with_steps=False)
+
+    async def read_steps(self, ref: ExecutionRef) -> StepAnswer:
+        """All step events; with the execution's variables, at one more request, where those are copied."""
+        variables: Document = UNSET
+        if self._with_variables:
+            # Without payloads to ask for, the steps in the execution's own answer are as good as the list.
+            look = await self._look(ref, with_steps=not self._with_payloads)
+            variables = look.execution.variables
+            if look.steps is not None:
+                return structs.replace(look.steps, variables=variables)
+        return structs.replace(await self._steps.read(ref), variables=variables)
+
+    async def close(self) -> None:
+        """Give connections back."""
+        await self.client.close()
+
+    async def _look(self, ref: ExecutionRef, *, with_steps: bool) -> Look:
+        raw = await self.client.get(
+            f"{PREFIX}/executions/{segment(ref.execution_id)}",
+            [("includeSteps", "true" if with_steps else "false")],
+            endpoint="execution",
+            parse=parse_object,
+        )
+        try:
+            execution, nested = self._records.execution_with_steps(raw)
+        except RecordError as error:
+            raise _unusable("execution", error) from error
+        _asked_for(execution, is_it=execution.execution_id == ref.execution_id)
+        return Look(execution=execution, steps=self._nested(nested, ref) if with_steps else None)
+
+    def _nested(self, nested: bytes | None, ref: ExecutionRef) -> StepAnswer | None:
+        if nested is None:
+            return None
+        try:
+            answer = self._steps.parse(nested, ref)
+        except ValueError:
+            return None
+        return answer if is_whole(answer, with_payloads=self._with_payloads) else None
+
+
+def _unusable(what: str, error: RecordError) -> ContractError:
+    return ContractError(f"the {what} asked for came without identity: {error.message}")
+
+
+def _asked_for(record: Record, *, is_it: bool) -> Record:
+    if not is_it:
+        raise ContractError("the answer holds another record than the one asked for")
+    return record
