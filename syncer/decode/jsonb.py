@@ -21,7 +21,7 @@ MOST_DIGITS = 100
 LONGEST = 0x0FFFFFFF
 # A double reaches 1e308 and 5e-324; with MOST_DIGITS in front no exponent beyond this can be held, and
 # jsonb refuses even a zero with a far larger one.
-_LARGEST_EXPONENT = 400
+_LARGEST_EXPONENT = 450
 
 
 class Safety(Enum):

@@ -54,19 +54,26 @@ def inflate(data: bytes, limit: int) -> bytes:
     stream = zlib.decompressobj(_EITHER)
     try:
         found = stream.decompress(data, limit + 1)
-        ended = stream.eof
         if stream.unused_data and data.startswith(GZIP):
-            with gzip.GzipFile(fileobj=io.BytesIO(data)) as members:
-                found = members.read(limit + 1)
-        elif stream.unused_data:
-            ended = False
+            del found
+            return _members(data, limit)
     except (zlib.error, OSError, EOFError):
         raise ValueError("it does not inflate to its end") from None
     if len(found) > limit:
         raise OverflowError("it inflates beyond the limit")
-    if not ended:
+    if not stream.eof or stream.unused_data:
         raise ValueError("it does not inflate to its end")
     return found
+
+
+def _members(data: bytes, limit: int) -> bytes:
+    found = bytearray()
+    with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+        while piece := file.read(_GATHER):
+            found += piece
+            if len(found) > limit:
+                raise OverflowError("it inflates beyond the limit")
+    return bytes(found)
 
 
 def inflated(data: bytes) -> Iterator[bytes]:

@@ -129,6 +129,8 @@ class Redactor:
         while waiting:
             node, place = waiting.pop()
             is_object = type(node) is dict
+            if is_object:
+                places += [(place, key) for key in self._rename(node)]
             secrets = self._secret_keys(node) if is_object else ()
             for key, value in node.items() if is_object else enumerate(node):
                 if type(value) is str:
@@ -147,15 +149,20 @@ class Redactor:
                 places.append((place, key))
         return places
 
+    def _rename(self, node: dict[str, Any]) -> list[str]:
+        """Mend the keys of an object that are a "K=V" themselves; their new names."""
+        old = [key for key in node if "=" in key and self._kinds[key] == _ASSIGNMENT]
+        new = [self.text(key) for key in old]
+        for before, after in zip(old, new, strict=True):
+            node[after] = node.pop(before)
+        return new
+
     def _secret_keys(self, node: dict[str, Any]) -> Container[str]:
-        """The keys of an object whose values must go. A key may be a "K=V" itself: it is renamed."""
+        """The keys of an object whose values must go."""
         kinds = self._kinds
         special = [key for key in node if kinds[key]]
         if not special:
             return ()
-        for key in special:
-            if kinds[key] == _ASSIGNMENT:
-                node[self.text(key)] = node.pop(key)
         secrets = [key for key in special if kinds[key] == _SECRET]
         if any(kinds[key] == _NAME and _is_text(node[key]) and self.matches(node[key]) for key in special):
             secrets += [key for key in special if kinds[key] == _VALUE]
