@@ -15,7 +15,8 @@ import msgspec
 from msgspec import UNSET
 
 from syncer.decode import jsonb
-from syncer.decode.payload import Payload
+from syncer.decode.jsonb import Safety
+from syncer.decode.payload import ABSENT
 from syncer.decode.redact import Redactor
 from syncer.decode.text import fingerprint, repair
 from syncer.model import Execution, Node, Outcome, Reject, Step, StepEvent, Workflow, carried
@@ -39,7 +40,7 @@ _STEP_EVENT = (
 _DOCUMENTS = frozenset({"definition", "properties", "extra", "variables", "categories", "details", "inputs"})
 _COMPARED_BY_THEMSELVES = frozenset({"definition", "variables"})
 
-ABSENT = Payload(value=None, state="absent", size=None, raw=None, redacted_paths=())
+_UNSTORABLE = b'"[nested too deeply to be stored]"'
 
 
 class Encoder:
@@ -160,7 +161,7 @@ class Encoder:
 
     def _clean(self, columns: Mapping[str, object]) -> Columns:
         mended: list[str] = []
-        cleaned = {name: self._value(name, value, mended) for name, value in columns.items()}
+        cleaned: Columns = {name: self._value(name, value, mended) for name, value in columns.items()}
         if mended:
             cleaned["extra"] = _note_repaired(cleaned.get("extra"), mended)
         return cleaned
@@ -181,12 +182,9 @@ class Encoder:
     def _text(self, text: str | None) -> str | None:
         return None if text is None else self._redactor.text(repair(text))
 
-    def _document(self, raw: bytes) -> bytes | None:
-        if jsonb.check(raw).unsafe:
-            repaired = jsonb.repair(raw)
-            if repaired is None:
-                return b'"[nested too deeply to be stored]"'
-            raw = repaired
+    def _document(self, raw: bytes) -> bytes:
+        if jsonb.check(raw) is not Safety.SAFE:
+            raw = jsonb.repair(raw) or _UNSTORABLE
         return self._redactor.json(raw)[0]
 
 
@@ -202,7 +200,9 @@ def digest(columns: Mapping[str, Any]) -> bytes:
     out, because the source writes an empty project as [null] in lists and [[]] in details (APIS 1.4).
     """
     canonical = {
-        name: _canonical(name, value) for name, value in columns.items() if name not in _COMPARED_BY_THEMSELVES
+        name: _canonical(name, value)
+        for name, value in columns.items()
+        if name not in _COMPARED_BY_THEMSELVES
     }
     return _hash_of(canonical)
 

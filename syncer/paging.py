@@ -338,7 +338,7 @@ async def read_listing(
             is_short = page.size < page_size
             if not (rows or rejects) or (is_short and told is not None and len(ids) >= told):
                 break
-        if told == len(ids) or ids == previous:
+        if told == len(ids) or frozenset(ids) == previous:
             verdict = Verdict.PROVED if told in (None, len(ids)) else Verdict.DISPUTED
             yield Listing(verdict=verdict, ids=frozenset(ids))
             return

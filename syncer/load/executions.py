@@ -155,7 +155,9 @@ def _touch(db: Connection, reading: Reading, same: Mapping[str, _Stored]) -> Non
     final = [
         key
         for key, row in same.items()
-        if not row.is_final and row.ended_at is not None and row.ended_at + reading.settle <= reading.source_at
+        if not row.is_final
+        and row.ended_at is not None
+        and row.ended_at + reading.settle <= reading.source_at
     ]
     back = [key for key, row in same.items() if row.is_missing]
     if final:
@@ -195,9 +197,7 @@ def set_variables_of(
     )
 
 
-def mark_missing(
-    db: Connection, connection_id: str, ids: Collection[str], reason: str, now: datetime
-) -> int:
+def mark_missing(db: Connection, connection_id: str, ids: Collection[str], reason: str, now: datetime) -> int:
     """Note that the source no longer has these executions; returns how many were not known to be missing."""
     cursor = driver(db).execute(
         "UPDATE history.executions SET missing_since = %s, missing_reason = %s, synced_at = %s"

@@ -88,8 +88,8 @@ def upsert(
 ) -> None:
     """Stage rows and merge them into the table, writing and locking only those for which `changed` holds.
 
-    `changed` says, for the columns at hand, when `s` (staged) differs from `t` (stored); `overrides` replaces the value a column is set to, written in
-    terms of `t` and `excluded`.
+    `changed` says, for the columns at hand, when `s` (staged) differs from `t` (stored); `overrides` replaces the
+    value that a column is set to, written in terms of `t` and `excluded`.
     """
     for columns, group in _by_columns(table, rows).items():
         stage = _stage(db, table)

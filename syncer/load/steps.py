@@ -77,14 +77,9 @@ def load_steps(
     """
     owners = _owners(db, connection_id, [read.ref.execution_id for read in reads])
     latest = {read.ref.execution_id: read for read in reads if read.ref.execution_id in owners}
-    names = node_names(db, connection_id, {owner.workflow_id for owner in owners.values()})
-    known = _stored_events(db, connection_id, [key for key in latest if owners[key].was_read])
+    folder = _Folder(db, connection_id, owners, encoder, now)
     gone = [key for key, read in latest.items() if read.answer is None]
-    folded = [
-        _fold(db, connection_id, read, read.answer, owners[key], known.get(key, {}), names, encoder, now)
-        for key, read in latest.items()
-        if read.answer is not None
-    ]
+    folded = [folder.fold(read, read.answer) for read in latest.values() if read.answer is not None]
     refused: list[tuple[str, str]] = []
     bisect(
         db,
@@ -116,42 +111,62 @@ def _owners(db: Connection, connection_id: str, ids: list[str]) -> dict[str, _Ow
     return {key: _Owner(*rest) for key, *rest in rows}
 
 
-def _fold(
-    db: Connection,
-    connection_id: str,
-    read: StepsRead,
-    answer: StepAnswer,
-    owner: _Owner,
-    known: Mapping[str, StepEvent],
-    names: Mapping[tuple[str, str], str],
-    encoder: Encoder,
-    now: datetime,
-) -> _Folded:
-    execution_id = read.ref.execution_id
-    own = {"connection_id": connection_id, "execution_id": execution_id, "synced_at": now}
-    fresh = {event.event_id: event for event in answer.events}
-    events = [*fresh.values(), *(event for key, event in known.items() if key not in fresh)]
-    attempts = fold(events, answer.payloads, execution_ended=owner.has_ended)
-    named = [_named(step, names.get((owner.workflow_id, step.node_id))) for step in attempts]
-    event_rows = [{**own, **encoder.step_event(event, owner.tags)} for event in fresh.values()]
-    step_rows = [{**own, **encoder.step(step)} for step in named]
-    io_rows = [{**own, **row} for step in named if (row := encoder.step_io(step)) is not None]
-    rows = {step_events.name: event_rows, steps.name: step_rows, step_io.name: io_rows}
-    stale: dict[str, list[tuple[Any, ...]]] = {}
-    if owner.was_read:
-        rows, stale = _differences(db, connection_id, execution_id, rows, named)
-    return _Folded(
-        execution_id=execution_id,
-        read=read,
-        rows=rows,
-        stale=stale,
-        step_count=len(named),
-        failed_step_count=sum(step.outcome is Outcome.FAILED for step in named),
-    )
+class _Folder:
+    """Turns what was read into rows to write, beside what is already stored."""
 
+    def __init__(
+        self,
+        db: Connection,
+        connection_id: str,
+        owners: Mapping[str, _Owner],
+        encoder: Encoder,
+        now: datetime,
+    ) -> None:
+        self._db = db
+        self._connection_id = connection_id
+        self._owners = owners
+        self._encoder = encoder
+        self._now = now
+        known = [key for key, owner in owners.items() if owner.was_read]
+        self._events = _stored_events(db, connection_id, known)
+        self._written_names = _stored_names(db, connection_id, known)
+        self._names = node_names(db, connection_id, {owner.workflow_id for owner in owners.values()})
 
-def _named(step: Step, name: str | None) -> Step:
-    return step if step.node_name or not name else msgspec.structs.replace(step, node_name=name)
+    def fold(self, read: StepsRead, answer: StepAnswer) -> _Folded:
+        execution_id = read.ref.execution_id
+        owner = self._owners[execution_id]
+        own = {"connection_id": self._connection_id, "execution_id": execution_id, "synced_at": self._now}
+        fresh = {event.event_id: event for event in answer.events}
+        stored = [event for key, event in self._events[execution_id].items() if key not in fresh]
+        attempts = fold([*fresh.values(), *stored], answer.payloads, execution_ended=owner.has_ended)
+        named = [self._named(execution_id, owner.workflow_id, step) for step in attempts]
+        events = [self._encoder.step_event(event, owner.tags) for event in fresh.values()]
+        io = [row for step in named if (row := self._encoder.step_io(step)) is not None]
+        rows: dict[str, list[Columns]] = {
+            step_events.name: [{**own, **row} for row in events],
+            steps.name: [{**own, **self._encoder.step(step)} for step in named],
+            step_io.name: [{**own, **row} for row in io],
+        }
+        stale: dict[str, list[tuple[Any, ...]]] = {}
+        if owner.was_read:
+            rows, stale = _differences(self._db, self._connection_id, execution_id, rows, named)
+        return _Folded(
+            execution_id=execution_id,
+            read=read,
+            rows=rows,
+            stale=stale,
+            step_count=len(named),
+            failed_step_count=sum(step.outcome is Outcome.FAILED for step in named),
+        )
+
+    def _named(self, execution_id: str, workflow_id: str, step: Step) -> Step:
+        """The step under the name its node had when first written: the definition may be edited after the run."""
+        name = (
+            self._written_names.get((execution_id, step.node_id))
+            or step.node_name
+            or self._names.get((workflow_id, step.node_id))
+        )
+        return msgspec.structs.replace(step, node_name=name)
 
 
 def _differences(
@@ -294,9 +309,7 @@ def due_steps(
     return [ExecutionRef(**dict(zip(names, row, strict=True))) for row in rows]
 
 
-def _stored_events(
-    db: Connection, connection_id: str, ids: Sequence[str]
-) -> dict[str, dict[str, StepEvent]]:
+def _stored_events(db: Connection, connection_id: str, ids: Sequence[str]) -> dict[str, dict[str, StepEvent]]:
     """The events already stored, as far as folding needs them."""
     stored: dict[str, dict[str, StepEvent]] = defaultdict(dict)
     if not ids:
@@ -314,3 +327,13 @@ def _stored_events(
         fields["outcome"], fields["role"] = Outcome(fields["outcome"]), Role(fields["role"])
         stored[fields["execution_id"]][fields["event_id"]] = StepEvent(**fields)
     return stored
+
+
+def _stored_names(db: Connection, connection_id: str, ids: Sequence[str]) -> dict[tuple[str, str], str]:
+    """Names of nodes as they were written, by execution and node."""
+    rows = driver(db).execute(
+        "SELECT execution_id, node_id, node_name FROM history.steps"
+        " WHERE connection_id = %s AND execution_id = ANY(%s) AND node_name IS NOT NULL",
+        (connection_id, list(ids)),
+    )
+    return {(execution_id, node_id): name for execution_id, node_id, name in rows}

@@ -46,7 +46,12 @@ def load_workflows(
         "_asked_at": asked_at,
     }
     upsert(
-        db, workflows, [{**row.columns, **own} for row in changed], changed=_is_newer, overrides={"extra": EXTRA})
+        db,
+        workflows,
+        [{**row.columns, **own} for row in changed],
+        changed=_is_newer,
+        overrides={"extra": EXTRA},
+    )
     for row in changed:
         if row.nodes is not None:
             _load_revision(db, connection_id, row, now)
@@ -125,7 +130,9 @@ def _load_nodes(
     )
 
 
-def known_workflows(db: Connection, connection_id: str) -> Mapping[str, tuple[str | None, bool, datetime | None]]:
+def known_workflows(
+    db: Connection, connection_id: str
+) -> Mapping[str, tuple[str | None, bool, datetime | None]]:
     """Per stored workflow: its revision, whether its definition is stored, and updated_at."""
     rows = driver(db).execute(
         "SELECT workflow_id, revision, definition IS NOT NULL, updated_at FROM history.workflows"
@@ -144,7 +151,9 @@ def present_workflows(db: Connection, connection_id: str) -> list[Workflow]:
     return [Workflow(workflow_id=workflow_id, name=name) for workflow_id, name in rows]
 
 
-def node_names(db: Connection, connection_id: str, workflow_ids: Collection[str]) -> dict[tuple[str, str], str]:
+def node_names(
+    db: Connection, connection_id: str, workflow_ids: Collection[str]
+) -> dict[tuple[str, str], str]:
     """Names of nodes by workflow and node id."""
     rows = driver(db).execute(
         "SELECT workflow_id, node_id, name FROM history.workflow_nodes"

@@ -63,7 +63,11 @@ def acquire(db: Connection, key: LeaseKey, owner: str) -> Lease | None:
     version = db.scalar(
         statement.on_conflict_do_update(
             index_elements=list(leases.primary_key.columns),
-            set_={"owner": owner, "until": func.clock_timestamp() + DURATION, "version": leases.c.version + 1},
+            set_={
+                "owner": owner,
+                "until": func.clock_timestamp() + DURATION,
+                "version": leases.c.version + 1,
+            },
             where=free,
         ).returning(leases.c.version)
     )
@@ -72,7 +76,7 @@ def acquire(db: Connection, key: LeaseKey, owner: str) -> Lease | None:
 
 def fence(db: Connection, lease: Lease) -> datetime:
     """Renew the lease and return the database's time; LeaseLost if somebody else holds it by now."""
-    now = db.scalar(
+    now: datetime | None = db.scalar(
         update(leases)
         .where(_is(lease.key), leases.c.owner == lease.owner, leases.c.version == lease.version)
         .values(until=func.clock_timestamp() + DURATION)

@@ -26,7 +26,9 @@ def register_connection(db: Connection, connection_id: str, platform: str, base_
         .on_conflict_do_nothing()
     )
     row = db.execute(
-        select(connections.c.platform, connections.c.base_url).where(connections.c.connection_id == connection_id)
+        select(connections.c.platform, connections.c.base_url).where(
+            connections.c.connection_id == connection_id
+        )
     ).one()
     for key, stored, given in (("platform", row.platform, platform), ("base_url", row.base_url, base_url)):
         if stored != given:
@@ -42,7 +44,10 @@ def note_facts(db: Connection, connection_id: str, facts: Mapping[str, Any]) -> 
     if facts:
         db.execute(
             update(connections)
-            .where(connections.c.connection_id == connection_id, connections.c.extra.is_distinct_from(dict(facts)))
+            .where(
+                connections.c.connection_id == connection_id,
+                connections.c.extra.is_distinct_from(dict(facts)),
+            )
             .values(extra=dict(facts))
         )
 

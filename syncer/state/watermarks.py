@@ -39,7 +39,13 @@ def watermark(db: Connection, connection_id: str, partition: str) -> Watermark:
 
 
 def advance(
-    db: Connection, connection_id: str, partition: str, *, start: datetime, covered: datetime, lookback_from: datetime
+    db: Connection,
+    connection_id: str,
+    partition: str,
+    *,
+    start: datetime,
+    covered: datetime,
+    lookback_from: datetime,
 ) -> None:
     """Move the watermark to the end of what has been proved; it starts a span where there was none."""
     statement = insert(watermarks).values(
@@ -68,7 +74,9 @@ def restart(db: Connection, connection_id: str, partition: str, complete_from: d
     db.execute(
         update(watermarks)
         .where(_is(connection_id, EXECUTIONS, partition))
-        .values(complete_from=complete_from, watermark_at=func.greatest(watermarks.c.watermark_at, complete_from))
+        .values(
+            complete_from=complete_from, watermark_at=func.greatest(watermarks.c.watermark_at, complete_from)
+        )
     )
 
 
@@ -105,9 +113,7 @@ def note_error(
     _put(db, connection_id, stream, partition, {"last_error": error, "last_error_at": now})
 
 
-def _put(
-    db: Connection, connection_id: str, stream: str, partition: str, values: dict[str, object]
-) -> None:
+def _put(db: Connection, connection_id: str, stream: str, partition: str, values: dict[str, object]) -> None:
     db.execute(
         insert(watermarks)
         .values(connection_id=connection_id, stream=stream, partition=partition, **values)
@@ -145,7 +151,9 @@ def open_entries(db: Connection, connection_id: str, kind: str) -> list[LedgerEn
     return [LedgerEntry(*row) for row in rows]
 
 
-def add_entry(db: Connection, connection_id: str, partition: str, span: Window, kind: str, now: datetime) -> None:
+def add_entry(
+    db: Connection, connection_id: str, partition: str, span: Window, kind: str, now: datetime
+) -> None:
     """Put a span into the ledger; an unfinished one of the same span goes on, a finished one begins anew."""
     statement = insert(backfill_windows).values(
         connection_id=connection_id,
@@ -219,26 +227,30 @@ def finish_entry(db: Connection, connection_id: str, entry: LedgerEntry, now: da
     )
 
 
-def note_window(
-    db: Connection,
-    connection_id: str,
-    partition: str,
-    window: Window,
-    verdict: str,
-    *,
-    told: int | None,
-    read: int | None,
-    now: datetime,
-) -> None:
+class Finding(Struct, frozen=True):
+    """A window that is disputed, unproved or lost: the total told and the distinct ids read, where known."""
+
+    window: Window
+    verdict: str
+    told: int | None = None
+    read: int | None = None
+
+
+def note_window(db: Connection, connection_id: str, partition: str, finding: Finding, now: datetime) -> None:
     """Record a window that is disputed, unproved or lost; the same one again only moves last_seen_at."""
     same = and_(
         window_audit.c.connection_id == connection_id,
         window_audit.c.partition == partition,
-        window_audit.c.window_start == window.start,
-        window_audit.c.verdict == verdict,
+        window_audit.c.window_start == finding.window.start,
+        window_audit.c.verdict == finding.verdict,
         window_audit.c.resolved_at.is_(None),
     )
-    values = {"told_total": told, "read_ids": read, "window_end": window.end, "last_seen_at": now}
+    values = {
+        "told_total": finding.told,
+        "read_ids": finding.read,
+        "window_end": finding.window.end,
+        "last_seen_at": now,
+    }
     if db.execute(update(window_audit).where(same).values(**values)).rowcount:
         return
     db.execute(
@@ -246,15 +258,17 @@ def note_window(
             connection_id=connection_id,
             stream=EXECUTIONS,
             partition=partition,
-            window_start=window.start,
-            verdict=verdict,
+            window_start=finding.window.start,
+            verdict=finding.verdict,
             first_seen_at=now,
             **values,
         )
     )
 
 
-def resolve_windows(db: Connection, connection_id: str, partition: str, proved: Window, now: datetime) -> None:
+def resolve_windows(
+    db: Connection, connection_id: str, partition: str, proved: Window, now: datetime
+) -> None:
     """Close what a proved reading covers whole; lost spans stay."""
     db.execute(
         update(window_audit)

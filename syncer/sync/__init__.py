@@ -13,10 +13,10 @@ anywhere: the next pass goes on from what was committed.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 
+from msgspec import Struct
 from sqlalchemy import Connection as Database
 
 from syncer.errors import Stopped, SyncerError, TransientError
@@ -29,7 +29,7 @@ from syncer.sync.session import Failure, Report, Session
 from syncer.sync.steps import STEPS, Span, sync_steps
 from syncer.sync.workflows import is_chosen, sync_workflows
 
-__all__ = ["Failure", "Report", "Session", "backfill", "sync"]
+__all__ = ["Estimate", "Failure", "Report", "Session", "backfill", "estimate", "sync"]
 
 LISTERS = 4
 """Partitions listed at the same time."""
@@ -41,28 +41,29 @@ async def sync(session: Session, only: Sequence[str] = (), *, trust_hints: bool 
     `only` narrows it to workflows by id or name glob. With `trust_hints`, workflows that show no change since
     their last read are left alone until the next sweep.
     """
-    async with _reporting(session):
-        hints = await _workflows(session, only)
-        partitions = session.source.partitions(list(hints))
-        seen = Seen(ids=set())
-        session.report.phase = "live"
-        await session.each(
-            EXECUTIONS,
-            partitions,
-            lambda partition: sync_live(session, partition, hints.get(partition), seen, trust_hints=trust_hints),
-            workers=LISTERS,
-        )
-        session.report.phase = "open"
-        chosen = set(partitions)
-        looks = [partition for partition in await partitions_to_look_at(session) if partition in chosen]
-        await session.each(
-            EXECUTIONS, looks, lambda partition: sync_open(session, partition, seen), workers=LISTERS
-        )
-        await _steps(session, Span(partitions=partitions))
-        await _history(session, "initial", chosen)
-        await _steps(session, Span(partitions=partitions))
-        await _steps(session, Span(partitions=partitions), running=True)
-    return session.report
+    return await _reported(session, lambda: _sync(session, only, trust_hints=trust_hints))
+
+
+async def _sync(session: Session, only: Sequence[str], *, trust_hints: bool) -> None:
+    hints = await _workflows(session, only)
+    partitions = session.source.partitions(list(hints))
+    seen = Seen(ids=set())
+    session.report.phase = "live"
+    await session.each(
+        EXECUTIONS,
+        partitions,
+        lambda partition: sync_live(session, partition, hints.get(partition), seen, trust_hints=trust_hints),
+        workers=LISTERS,
+    )
+    session.report.phase = "open"
+    looks = [each for each in await partitions_to_look_at(session) if each in set(partitions)]
+    await session.each(
+        EXECUTIONS, looks, lambda partition: sync_open(session, partition, seen), workers=LISTERS
+    )
+    await _steps(session, Span(partitions=partitions))
+    await _history(session, "initial", partitions)
+    await _steps(session, Span(partitions=partitions))
+    await _steps(session, Span(partitions=partitions), running=True)
 
 
 async def backfill(
@@ -72,41 +73,42 @@ async def backfill(
 
     Without `until` the span ends at the source's now; an unfinished one with the same start goes on up to there.
     """
-    async with _reporting(session):
-        hints = await _workflows(session, only)
-        partitions = session.source.partitions(list(hints))
-        span = Window(since, until or session.source_now())
-
-        def enter(db: Database) -> None:
-            now = session.writer.now()
-            if until is None:
-                watermarks.prolong_entries(db, session.name, partitions, span)
-            for partition in sorted(partitions):
-                watermarks.add_entry(db, session.name, partition, span, "backfill", now)
-
-        await session.writer.run(enter)
-        await _history(session, "backfill", set(partitions), span)
-        await _steps(session, Span(partitions=partitions, since=span.start, until=span.end))
-    return session.report
+    return await _reported(session, lambda: _backfill(session, since, until, only))
 
 
-@asynccontextmanager
-async def _reporting(session: Session) -> AsyncIterator[None]:
-    """Let the body work under its leases; what ends it early stands in the report."""
+async def _backfill(session: Session, since: datetime, until: datetime | None, only: Sequence[str]) -> None:
+    hints = await _workflows(session, only)
+    partitions = session.source.partitions(list(hints))
+    span = Window(since, until or session.source_now())
+
+    def enter(db: Database) -> None:
+        now = session.writer.now()
+        if until is None:
+            watermarks.prolong_entries(db, session.name, partitions, span)
+        for partition in sorted(partitions):
+            watermarks.add_entry(db, session.name, partition, span, "backfill", now)
+
+    await session.writer.run(enter)
+    await _history(session, "backfill", partitions, span)
+    await _steps(session, Span(partitions=partitions, since=span.start, until=span.end))
+
+
+async def _reported(session: Session, work: Callable[[], Awaitable[None]]) -> Report:
+    """Do the work with its leases kept alive; what ends it early stands in the report."""
     name, connection = session.name, session.connection
     try:
         async with session.running():
             await session.writer.run(
                 lambda db: runs.register_connection(db, name, connection.platform, connection.base_url)
             )
-            yield
+            await work()
             await session.writer.run(lambda db: runs.note_facts(db, name, session.source.facts))
     except Stopped as stop:
         session.report.stopped = stop.message
     except SyncerError as error:
         session.report.error = error.at(connection=name)
-    finally:
-        session.report.phase = ""
+    session.report.phase = ""
+    return session.report
 
 
 async def _workflows(session: Session, only: Sequence[str]) -> Mapping[str, str | None]:
@@ -125,7 +127,11 @@ async def _workflows(session: Session, only: Sequence[str]) -> Mapping[str, str 
     known = await session.writer.run(lambda db: present_workflows(db, session.name))
     if not known:
         raise TransientError(session.report.failures[-1].message)
-    return {each.workflow_id: None for each in known if is_chosen(each, session.connection.workflows) and is_chosen(each, only)}
+    return {
+        each.workflow_id: None
+        for each in known
+        if is_chosen(each, session.connection.workflows) and is_chosen(each, only)
+    }
 
 
 async def _history(
@@ -153,3 +159,49 @@ async def _steps(session: Session, span: Span, *, running: bool = False) -> None
         return
     session.report.phase = "steps"
     await session.each(STEPS, [span], lambda each: sync_steps(session, each, running=running), workers=1)
+
+
+class Estimate(Struct, frozen=True, kw_only=True):
+    """What a backfill would cost: the part of the span the source still serves, and per partition what it holds.
+
+    `executions` is None for a partition whose total the source does not tell.
+    """
+
+    served: Window | None
+    unserved: Window | None
+    executions: Mapping[str, int | None]
+    list_requests: int
+    step_requests: int
+
+    @property
+    def requests(self) -> int:
+        """All requests, as far as they can be told beforehand."""
+        return self.list_requests + self.step_requests
+
+
+async def estimate(
+    session: Session, since: datetime, until: datetime | None, only: Sequence[str] = ()
+) -> Estimate:
+    """Ask each partition for its total in the span (one request each) and count what a backfill would ask.
+
+    Raises what the source raises; writes nothing but the workflows it lists.
+    """
+    async with session.running():
+        hints = await _workflows(session, only)
+        end = until or session.source_now()
+        horizon = session.horizon_start()
+        unserved = Window(since, min(horizon, end)) if since < horizon else None
+        served = Window(max(since, horizon), end) if max(since, horizon) < end else None
+        told: dict[str, int | None] = {}
+        for partition in session.source.partitions(list(hints)) if served else ():
+            page = await session.source.list_executions(partition, served or Window(end, end), 1)
+            told[partition] = page.total
+    known = [total for total in told.values() if total is not None]
+    size = session.source.paging.page_size
+    return Estimate(
+        served=served,
+        unserved=unserved,
+        executions=told,
+        list_requests=sum(total // size + 1 for total in known) + len(told) - len(known),
+        step_requests=sum(known) if session.connection.steps else 0,
+    )

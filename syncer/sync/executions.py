@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 from msgspec import Struct
 from sqlalchemy import Connection as Database
@@ -30,12 +31,12 @@ from syncer.plan import OpenExecution, live_window, lost_span, open_looks
 from syncer.state import watermarks
 from syncer.state.leases import Lease
 from syncer.state.quarantine import put_aside, resolve_identities
-from syncer.state.watermarks import EXECUTIONS, LedgerEntry, Watermark
+from syncer.state.watermarks import EXECUTIONS, Finding, LedgerEntry, Watermark
 from syncer.sync.session import Session
 from syncer.sync.steps import land_steps
 
-Move = Callable[[Database, datetime, datetime], None]
-"""Moves a watermark or a ledger row: (db, now, covered)."""
+Move = Callable[[Database, datetime], None]
+"""Moves a watermark or a ledger row to the end of what is covered."""
 
 
 class Seen(Struct, kw_only=True):
@@ -65,7 +66,7 @@ async def sync_live(
         if mark.watermark_at is None and horizon < window.start:
             await _open_history(session, lease, Window(horizon, window.start))
 
-        def move(db: Database, now: datetime, covered: datetime) -> None:
+        def move(db: Database, covered: datetime) -> None:
             watermarks.advance(
                 db,
                 session.name,
@@ -102,7 +103,7 @@ async def sync_history(session: Session, entry: LedgerEntry) -> bool:
             if entry.kind == "initial":
                 await _note_lost(session, lease, Window(entry.position, start), is_live=False)
 
-        def move(db: Database, now: datetime, covered: datetime) -> None:
+        def move(db: Database, covered: datetime) -> None:
             watermarks.advance_entry(db, session.name, entry, covered)
 
         def finish(db: Database, now: datetime) -> None:
@@ -153,7 +154,7 @@ async def partitions_to_look_at(session: Session) -> list[str]:
     return await session.writer.run(lambda db: partitions_with_open(db, session.name))
 
 
-def _stay(_db: Database, _now: datetime, _covered: datetime) -> None:
+def _stay(_db: Database, _covered: datetime) -> None:
     """A look at known executions moves no watermark."""
 
 
@@ -167,7 +168,8 @@ async def _read(session: Session, lease: Lease, window: Window, move: Move, seen
         return Answer(page=page, asked=asked)
 
     async for portion in read_window(ask, window, session.source.paging):
-        loaded = await session.commit(lease, lambda db, now, p=portion: _land(session, lease, p, began, move, db, now))
+        land = partial(_land, session, lease.key.partition, portion, began, move)
+        loaded = await session.commit(lease, land)
         seen.ids |= loaded.open_ids
         session.report.rows["executions"] += len(portion.rows)
         session.report.quarantined += len(portion.rejects)
@@ -176,10 +178,9 @@ async def _read(session: Session, lease: Lease, window: Window, move: Move, seen
 
 
 def _land(
-    session: Session, lease: Lease, portion: Portion, began: Asked, move: Move, db: Database, now: datetime
+    session: Session, partition: str, portion: Portion, began: Asked, move: Move, db: Database, now: datetime
 ) -> Loaded:
     """Write one portion: rows, rejects and the watermark that covers them."""
-    partition = lease.key.partition
     reading = session.reading(partition, portion.asked or began, now)
     loaded = load_executions(db, [session.encoder.execution(row) for row in portion.rows], reading)
     rejects = [session.encoder.reject(reject) for reject in portion.rejects]
@@ -187,9 +188,11 @@ def _land(
     put_aside(db, session.name, EXECUTIONS, partition, rejects, now)
     resolve_identities(db, session.name, EXECUTIONS, [row.execution_id for row in portion.rows], now)
     if portion.span is not None:
-        session.report.missing += _note_span(session, portion.span, session.reading(partition, began, now), db)
+        session.report.missing += _note_span(
+            session, portion.span, session.reading(partition, began, now), db
+        )
     if portion.covered is not None:
-        move(db, now, portion.covered)
+        move(db, portion.covered)
     return loaded
 
 
@@ -203,16 +206,8 @@ def _note_span(session: Session, span: Span, reading: Reading, db: Database) -> 
     if span.verdict is Verdict.PROVED:
         watermarks.resolve_windows(db, session.name, reading.partition, span.window, reading.now)
         return mark_unlisted(db, reading, span.window, end_belongs=not span.is_cut, ids=span.ids)
-    watermarks.note_window(
-        db,
-        session.name,
-        reading.partition,
-        span.window,
-        span.verdict.value,
-        told=span.told,
-        read=len(span.ids),
-        now=reading.now,
-    )
+    finding = Finding(span.window, span.verdict.value, span.told, len(span.ids))
+    watermarks.note_window(db, session.name, reading.partition, finding, reading.now)
     return 0
 
 
@@ -262,7 +257,7 @@ async def _note_lost(session: Session, lease: Lease, span: Window, *, is_live: b
 
     def write(db: Database, now: datetime) -> None:
         partition = lease.key.partition
-        watermarks.note_window(db, session.name, partition, span, "lost", told=None, read=None, now=now)
+        watermarks.note_window(db, session.name, partition, Finding(span, "lost"), now)
         if is_live:
             watermarks.restart(db, session.name, partition, span.end)
 

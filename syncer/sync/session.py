@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import structlog
 from msgspec import Struct, field
@@ -155,7 +155,7 @@ class Session:
             await asyncio.sleep(HEARTBEAT)
             for lease in tuple(self._held):
                 with suppress(LeaseLost):  # the next commit under it will find out
-                    await self.writer.run(lambda db, lease=lease: leases.fence(db, lease))
+                    await self.commit(lease, lambda _db, _now: None)
 
     @asynccontextmanager
     async def lease(self, stream: str, partition: str, lane: str) -> AsyncIterator[Lease | None]:
@@ -196,38 +196,20 @@ class Session:
         """
         pending = deque(items)
         while pending:
-            busy: deque[Item] = deque()
-            waits: list[RateLimited] = []
-            crashed: list[BaseException] = []
-
-            async def work_off() -> None:
-                while pending and not waits and not crashed:
-                    item = pending.popleft()
-                    try:
-                        if not await work(item):
-                            busy.append(item)
-                        self._faults = 0
-                    except RateLimited as limit:
-                        pending.appendleft(item)
-                        waits.append(limit)
-                    except (TransientError, ContractError, NotFound, LeaseLost) as error:
-                        try:
-                            await self.note_failure(stream, name(item), error)
-                        except SyncerError as fatal:
-                            crashed.append(fatal)
-                    except BaseException as error:
-                        crashed.append(error)
-
-            await asyncio.gather(*(work_off() for _ in range(max(1, workers))))
-            if crashed:
-                raise crashed[0]
-            if waits:
-                pending.extend(busy)
-                await self.wait(max(waits, key=lambda limit: limit.until))
-            elif busy:
-                pending = busy
+            crew = _Crew(self, stream, pending, work, name)
+            await asyncio.gather(*(crew.work_off() for _ in range(max(1, workers))))
+            pending.extend(crew.busy)
+            if crew.crash is not None:
+                raise crew.crash
+            if crew.limit is not None:
+                await self.wait(crew.limit)
+            elif pending:
                 await self._pause_for_others()
         self.report.held_by = None
+
+    def note_answer(self) -> None:
+        """The source answers: what failed before was not because it is away."""
+        self._faults = 0
 
     async def note_failure(self, stream: str, partition: str, error: SyncerError) -> None:
         """Record a failed part; raises it again when the source seems to be away altogether."""
@@ -270,3 +252,58 @@ class Session:
             self.gate.stop("the time given is over")
         with suppress(RateLimited):
             self.gate.check()
+
+
+class _Crew(Generic[Item]):
+    """Workers on one list of items; all of them lay down their tools when one is told to wait or fails for good."""
+
+    def __init__(
+        self,
+        session: Session,
+        stream: str,
+        pending: deque[Item],
+        work: Callable[[Item], Awaitable[bool]],
+        name: Callable[[Item], str],
+    ) -> None:
+        self._session = session
+        self._stream = stream
+        self._pending = pending
+        self._work = work
+        self._name = name
+        self.busy: list[Item] = []
+        self._limits: list[RateLimited] = []
+        self._crashes: list[BaseException] = []
+
+    @property
+    def _is_over(self) -> bool:
+        return bool(self._limits or self._crashes)
+
+    @property
+    def limit(self) -> RateLimited | None:
+        """The longest wait that was asked for."""
+        return max(self._limits, key=lambda limit: limit.until, default=None)
+
+    @property
+    def crash(self) -> BaseException | None:
+        """The first error that is not one item's own."""
+        return self._crashes[0] if self._crashes else None
+
+    async def work_off(self) -> None:
+        """Work until nothing is left or somebody stopped; never raises, so that no other is cut short."""
+        while self._pending and not self._is_over:
+            item = self._pending.popleft()
+            try:
+                await self._work_on(item)
+            except RateLimited as limit:
+                self._pending.appendleft(item)
+                self._limits.append(limit)
+            except BaseException as error:  # noqa: BLE001 - raised by `each` once the others have put their work away
+                self._crashes.append(error)
+
+    async def _work_on(self, item: Item) -> None:
+        try:
+            if not await self._work(item):
+                self.busy.append(item)
+            self._session.note_answer()
+        except (TransientError, ContractError, NotFound, LeaseLost) as error:
+            await self._session.note_failure(self._stream, self._name(item), error)

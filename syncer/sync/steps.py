@@ -120,7 +120,7 @@ class _Committer:
             try:
                 if self._error is None:
                     await self._commit([read for read in bundle if read is not None])
-            except Exception as error:  # kept for the readers and raised at the end
+            except Exception as error:  # noqa: BLE001 - kept for the readers and raised at the end
                 self._error = error
         if self._error is not None:
             raise self._error

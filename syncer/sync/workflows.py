@@ -78,7 +78,9 @@ async def _land(
 
 async def _conclude(session: Session, lease: Lease, answer: Listing[Workflow]) -> None:
     if answer.verdict is Verdict.UNPROVED:
-        raise ContractError("the list of workflows differs from pass to pass", hint="the next run reads it again")
+        raise ContractError(
+            "the list of workflows differs from pass to pass", hint="the next run reads it again"
+        )
 
     def write(db: Database, now: datetime) -> list[str]:
         watermarks.note_success(db, session.name, watermarks.WORKFLOWS, "", now=now)
@@ -96,7 +98,9 @@ async def _with_definition(session: Session, workflow: Workflow, known: Known) -
         return workflow
     revision, has_definition, updated_at = known.get(workflow.workflow_id, (None, False, None))
     is_current = (
-        workflow.revision == revision if isinstance(workflow.revision, str) else workflow.updated_at == updated_at
+        workflow.revision == revision
+        if isinstance(workflow.revision, str)
+        else workflow.updated_at == updated_at
     )
     if has_definition and is_current:
         return workflow

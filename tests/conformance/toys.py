@@ -1,0 +1,256 @@
+"""Three toy sources over one little world: each pages the way one of the platforms does, none is one.
+
+The world is plain rows; the sources serve it in memory. Twists make a server misbehave the way real ones do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from syncer.decode.payload import Payload
+from syncer.errors import ContractError, NotFound
+from syncer.model import (
+    Execution,
+    ExecutionRef,
+    Look,
+    Outcome,
+    Page,
+    Reject,
+    Role,
+    StepAnswer,
+    StepEvent,
+    Window,
+    Workflow,
+)
+from syncer.sources import Order, Paging
+
+T = TypeVar("T")
+
+NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
+TICK = timedelta(milliseconds=1)
+
+
+@dataclass
+class Run:
+    """One execution as the world knows it."""
+
+    execution_id: str
+    workflow_id: str
+    created_at: datetime
+    ended_at: datetime | None
+    is_broken: bool = False
+    visible_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+@dataclass
+class Twist:
+    """How the server misbehaves; the default does not."""
+
+    ignores_order: bool = False
+    clamps_pages_to: int | None = None
+    ignores_start: bool = False
+    total: Callable[[int], int | None] | None = None
+    after_page: Callable[[World], None] | None = None
+    before_request: Callable[[int], None] | None = None
+
+
+@dataclass
+class World:
+    """What exists at the source, and its clock."""
+
+    now: datetime = NOW
+    runs: dict[str, Run] = field(default_factory=dict)
+    workflow_ids: list[str] = field(default_factory=lambda: ["w1", "w2"])
+    twist: Twist = field(default_factory=Twist)
+    requests: list[str] = field(default_factory=list)
+
+    def add(
+        self, workflow_id: str, created_at: datetime, *, lasts: timedelta | None = timedelta(seconds=30)
+    ) -> Run:
+        """Create an execution; `lasts` None leaves it running."""
+        ended_at = None if lasts is None else created_at + lasts
+        run = Run(f"e{len(self.runs):05}", workflow_id, created_at, ended_at)
+        self.runs[run.execution_id] = run
+        return run
+
+    def fill(self, per_workflow: int, *, span: timedelta = timedelta(days=20)) -> None:
+        """Spread executions evenly over a span that ends an hour ago."""
+        for workflow_id in self.workflow_ids:
+            for number in range(per_workflow):
+                self.add(workflow_id, self.now - timedelta(hours=1) - span * number / max(1, per_workflow))
+
+    def end(self, run: Run) -> None:
+        """Let a running execution end now."""
+        run.ended_at = self.now
+        run.updated_at = self.now
+
+    def visible(self) -> list[Run]:
+        """What lists show at this moment."""
+        return [run for run in self.runs.values() if run.visible_at is None or run.visible_at <= self.now]
+
+    def note(self, request: str) -> None:
+        """Record a request; the twist may make it fail."""
+        self.requests.append(request)
+        if self.twist.before_request:
+            self.twist.before_request(len(self.requests))
+
+
+class Toy:
+    """What the three have in common."""
+
+    order = Order.ASCENDING
+    tells_total = True
+    max_rows: int | None = None
+    facts: Mapping[str, str] = {}
+
+    def __init__(self, world: World, page_size: int = 10) -> None:
+        self.world = world
+        self.paging = Paging(order=self.order, page_size=page_size, tick=TICK, max_rows=self.max_rows)
+
+    def now(self) -> datetime | None:
+        return self.world.now
+
+    def partitions(self, workflow_ids: Sequence[str]) -> Sequence[str]:
+        return list(workflow_ids)
+
+    def belongs(self, run: Run, partition: str) -> bool:
+        return run.workflow_id == partition
+
+    async def list_workflows(self, page: int) -> Page[Workflow]:
+        self.world.note("workflows")
+        rows = [
+            Workflow(workflow_id=each, name=each.upper(), revision="r1") for each in self.world.workflow_ids
+        ]
+        return self._page(rows, page)
+
+    async def read_workflow(self, workflow_id: str) -> Workflow:
+        self.world.note("workflow")
+        return Workflow(workflow_id=workflow_id, definition=b'{"n":1}', nodes=())
+
+    async def list_executions(self, partition: str, window: Window, page: int) -> Page[Execution]:
+        self.world.note("executions")
+        twist = self.world.twist
+        start = window.start if not twist.ignores_start else datetime.min.replace(tzinfo=UTC)
+        runs = [
+            run
+            for run in self.world.visible()
+            if self.belongs(run, partition) and start <= run.created_at <= window.end
+        ]
+        order = Order.DESCENDING if twist.ignores_order else self.order
+        runs.sort(key=lambda run: (run.created_at, run.execution_id), reverse=order is Order.DESCENDING)
+        if order is Order.NONE:
+            runs.sort(key=lambda run: run.execution_id[::-1])
+        answer = self._page(runs, page)
+        if twist.after_page:
+            twist.after_page(self.world)
+        good = tuple(self._execution(run) for run in answer.rows if not run.is_broken)
+        bad = tuple(
+            Reject(raw=f'{{"n":"{run.execution_id}"}}'.encode(), reason="it has no id")
+            for run in answer.rows
+            if run.is_broken
+        )
+        return Page(rows=good, rejects=bad, total=answer.total)
+
+    def _page(self, rows: list[T], page: int) -> Page[T]:
+        size = min(self.paging.page_size, self.world.twist.clamps_pages_to or self.paging.page_size)
+        total = len(rows) if self.tells_total else None
+        if self.world.twist.total:
+            total = self.world.twist.total(len(rows))
+        return Page(rows=tuple(rows[(page - 1) * size : page * size]), total=total)
+
+    def _execution(self, run: Run) -> Execution:
+        return Execution(
+            execution_id=run.execution_id,
+            workflow_id=run.workflow_id,
+            created_at=run.created_at,
+            started_at=run.created_at,
+            ended_at=run.ended_at,
+            updated_at=run.updated_at,
+            status="Done" if run.ended_at else "Busy",
+            outcome=Outcome.SUCCEEDED if run.ended_at else Outcome.RUNNING,
+            extra=None,
+        )
+
+    async def read_execution(self, ref: ExecutionRef) -> Look:
+        self.world.note("execution")
+        return Look(execution=self._execution(self._run(ref)))
+
+    async def read_steps(self, ref: ExecutionRef) -> StepAnswer:
+        self.world.note("steps")
+        run = self._run(ref)
+        event = StepEvent(
+            execution_id=run.execution_id,
+            event_id=f"{run.execution_id}-1",
+            node_id="n1",
+            created_at=run.created_at,
+            started_at=run.created_at,
+            outcome=Outcome.RUNNING,
+            role=Role.BEGIN,
+            status="Busy",
+        )
+        if run.ended_at is None:
+            return StepAnswer(events=(event,))
+        ended = _ending(event, run)
+        return StepAnswer(events=(event, ended))
+
+    def _run(self, ref: ExecutionRef) -> Run:
+        if ref.execution_id not in self.world.runs:
+            raise NotFound(f"no execution {ref.execution_id}")
+        return self.world.runs[ref.execution_id]
+
+    async def close(self) -> None:
+        pass
+
+
+def _ending(begin: StepEvent, run: Run) -> StepEvent:
+    """The event that ends the step of a begin event."""
+    return StepEvent(
+        execution_id=run.execution_id,
+        event_id=f"{run.execution_id}-2",
+        node_id=begin.node_id,
+        created_at=run.ended_at or begin.created_at,
+        started_at=begin.created_at + TICK,
+        ended_at=run.ended_at,
+        outcome=Outcome.SUCCEEDED,
+        role=Role.END,
+        status="Done",
+        input=Payload(value=b'{"a":1}', state="decoded", size=7, raw=None, redacted_paths=()),
+        output=Payload(value=b"[1]", state="decoded", size=3, raw=None, redacted_paths=()),
+    )
+
+
+class Ascending(Toy):
+    """Sorted as asked, tells a total: as Qualys Flow promises."""
+
+
+class NewestFirst(Toy):
+    """Newest first, tells no total."""
+
+    order = Order.DESCENDING
+    tells_total = False
+
+
+class OffsetCapped(Toy):
+    """No order to rely on, page numbers capped, one partition for many workflows."""
+
+    order = Order.NONE
+    max_rows = 40
+
+    def partitions(self, workflow_ids: Sequence[str]) -> Sequence[str]:
+        return ["space"] if workflow_ids else []
+
+    def belongs(self, run: Run, partition: str) -> bool:
+        return True
+
+    async def list_executions(self, partition: str, window: Window, page: int) -> Page[Execution]:
+        size = min(self.paging.page_size, self.world.twist.clamps_pages_to or self.paging.page_size)
+        if page * size > 50:
+            raise ContractError("limit + offset is past the cap")
+        return await super().list_executions(partition, window, page)
+
+
+TOYS: tuple[type[Toy], ...] = (Ascending, NewestFirst, OffsetCapped)
