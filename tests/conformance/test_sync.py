@@ -8,16 +8,16 @@ from datetime import timedelta
 import pytest
 
 from syncer.errors import RateLimited, TransientError
-from tests.conformance.conftest import Bench
+from tests.conformance.conftest import ToyBench
 from tests.conformance.toys import NOW, TICK, Ascending, NewestFirst, Toy, Twist, World
 
 
-def landed(bench: Bench) -> set[str]:
+def landed(bench: ToyBench) -> set[str]:
     return {row[0] for row in bench.rows("SELECT execution_id FROM history.executions")}
 
 
 def test_everything_the_source_serves_is_copied_with_its_steps_and_final(
-    bench: Bench, world: World, source: Toy
+    bench: ToyBench, world: World, source: Toy
 ) -> None:
     world.fill(57)
     report = bench.run(source)
@@ -30,7 +30,7 @@ def test_everything_the_source_serves_is_copied_with_its_steps_and_final(
 
 
 def test_reading_again_what_has_not_changed_touches_no_row_and_reads_no_steps(
-    bench: Bench, world: World, source: Toy
+    bench: ToyBench, world: World, source: Toy
 ) -> None:
     world.fill(25)
     world.add("w1", NOW - timedelta(minutes=5), lasts=None)
@@ -42,7 +42,9 @@ def test_reading_again_what_has_not_changed_touches_no_row_and_reads_no_steps(
     assert "steps" not in world.requests
 
 
-def test_an_instant_with_more_rows_than_a_page_lands_whole(bench: Bench, world: World, source: Toy) -> None:
+def test_an_instant_with_more_rows_than_a_page_lands_whole(
+    bench: ToyBench, world: World, source: Toy
+) -> None:
     for _ in range(35):
         world.add("w1", NOW - timedelta(days=2))
     world.fill(12)
@@ -50,7 +52,7 @@ def test_an_instant_with_more_rows_than_a_page_lands_whole(bench: Bench, world: 
     assert landed(bench) == set(world.runs)
 
 
-def test_running_executions_become_final_after_they_end(bench: Bench, world: World, source: Toy) -> None:
+def test_running_executions_become_final_after_they_end(bench: ToyBench, world: World, source: Toy) -> None:
     world.fill(30)
     running = [world.add("w1", NOW - timedelta(hours=hour), lasts=None) for hour in range(1, 40)]
     bench.run(source)
@@ -63,7 +65,9 @@ def test_running_executions_become_final_after_they_end(bench: Bench, world: Wor
     assert bench.value("SELECT count(*) FROM history.steps WHERE ended_at IS NULL") == 0
 
 
-def test_an_execution_is_not_final_before_settle_has_passed(bench: Bench, world: World, source: Toy) -> None:
+def test_an_execution_is_not_final_before_settle_has_passed(
+    bench: ToyBench, world: World, source: Toy
+) -> None:
     run = world.add("w1", NOW - timedelta(minutes=1), lasts=timedelta(seconds=50))
     bench.run(source)
     assert bench.value("SELECT settled_at FROM history.executions") is None
@@ -75,7 +79,7 @@ def test_an_execution_is_not_final_before_settle_has_passed(bench: Bench, world:
 
 
 def test_a_row_that_becomes_visible_late_is_found_within_the_lookback(
-    bench: Bench, world: World, source: Toy
+    bench: ToyBench, world: World, source: Toy
 ) -> None:
     world.fill(5)
     late = world.add("w1", NOW - timedelta(minutes=3))
@@ -87,7 +91,9 @@ def test_a_row_that_becomes_visible_late_is_found_within_the_lookback(
     assert late.execution_id in landed(bench)
 
 
-def test_rows_deleted_while_pages_are_read_cost_nothing_else(bench: Bench, world: World, source: Toy) -> None:
+def test_rows_deleted_while_pages_are_read_cost_nothing_else(
+    bench: ToyBench, world: World, source: Toy
+) -> None:
     world.fill(60)
 
     def delete_some(world: World) -> None:
@@ -101,7 +107,7 @@ def test_rows_deleted_while_pages_are_read_cost_nothing_else(bench: Bench, world
     assert set(world.runs) <= landed(bench)
 
 
-def test_what_a_proved_reading_no_longer_lists_is_gone(bench: Bench, world: World, source: Toy) -> None:
+def test_what_a_proved_reading_no_longer_lists_is_gone(bench: ToyBench, world: World, source: Toy) -> None:
     run = world.add("w1", NOW - timedelta(minutes=5))
     world.add("w1", NOW - timedelta(minutes=6))
     bench.run(source)
@@ -116,7 +122,7 @@ def test_what_a_proved_reading_no_longer_lists_is_gone(bench: Bench, world: Worl
 
 
 def test_a_running_execution_the_source_no_longer_has_is_gone(
-    bench: Bench, world: World, source: Toy
+    bench: ToyBench, world: World, source: Toy
 ) -> None:
     run = world.add("w1", NOW - timedelta(days=3), lasts=None)
     bench.run(source)
@@ -126,7 +132,7 @@ def test_a_running_execution_the_source_no_longer_has_is_gone(
 
 
 def test_an_execution_that_leaves_the_horizon_unsettled_ages_out(
-    bench: Bench, world: World, source: Toy
+    bench: ToyBench, world: World, source: Toy
 ) -> None:
     world.add("w1", NOW - timedelta(days=29), lasts=None)
     bench.run(source)
@@ -135,7 +141,9 @@ def test_an_execution_that_leaves_the_horizon_unsettled_ages_out(
     assert bench.value("SELECT missing_reason FROM history.executions") == "aged_out"
 
 
-def test_a_deleted_workflow_keeps_its_history_and_is_marked(bench: Bench, world: World, source: Toy) -> None:
+def test_a_deleted_workflow_keeps_its_history_and_is_marked(
+    bench: ToyBench, world: World, source: Toy
+) -> None:
     world.fill(3)
     world.add("w2", NOW - timedelta(hours=3), lasts=None)
     bench.run(source)
@@ -150,7 +158,7 @@ def test_a_deleted_workflow_keeps_its_history_and_is_marked(bench: Bench, world:
     ) == [("running", 1)]
 
 
-def test_a_record_without_identity_costs_one_record(bench: Bench, world: World, source: Toy) -> None:
+def test_a_record_without_identity_costs_one_record(bench: ToyBench, world: World, source: Toy) -> None:
     world.fill(25)
     broken = next(iter(world.runs.values()))
     broken.is_broken = True
@@ -162,7 +170,7 @@ def test_a_record_without_identity_costs_one_record(bench: Bench, world: World, 
 
 @pytest.mark.parametrize("fails_at", [1, 2, 3, 5, 8, 13, 21, 34])
 def test_a_pass_that_dies_anywhere_goes_on_to_the_same_tables(
-    bench: Bench, world: World, source: Toy, fails_at: int
+    bench: ToyBench, world: World, source: Toy, fails_at: int
 ) -> None:
     world.fill(30)
 
@@ -179,7 +187,7 @@ def test_a_pass_that_dies_anywhere_goes_on_to_the_same_tables(
     assert bench.value("SELECT count(*) FROM history.executions WHERE settled_at IS NULL") == 0
 
 
-def test_a_wait_is_slept_out_in_full_and_nothing_is_lost(bench: Bench, world: World, source: Toy) -> None:
+def test_a_wait_is_slept_out_in_full_and_nothing_is_lost(bench: ToyBench, world: World, source: Toy) -> None:
     world.fill(20)
     limits = iter([4, 9, 15, 40])
     next_limit = next(limits)
@@ -198,7 +206,7 @@ def test_a_wait_is_slept_out_in_full_and_nothing_is_lost(bench: Bench, world: Wo
     assert bench.value("SELECT count(*) FROM syncer.rate_limits") == 1
 
 
-def test_one_partition_that_fails_does_not_stop_the_others(bench: Bench, world: World) -> None:
+def test_one_partition_that_fails_does_not_stop_the_others(bench: ToyBench, world: World) -> None:
     source = Ascending(world)
     world.fill(10)
     original = source.list_executions
@@ -219,7 +227,7 @@ def test_one_partition_that_fails_does_not_stop_the_others(bench: Bench, world: 
 
 
 def test_a_total_that_keeps_disagreeing_is_disputed_and_the_watermark_moves(
-    bench: Bench, world: World
+    bench: ToyBench, world: World
 ) -> None:
     source = Ascending(world)
     world.fill(15)
@@ -244,7 +252,7 @@ def test_a_total_that_keeps_disagreeing_is_disputed_and_the_watermark_moves(
     ids=["order ignored", "page clamped", "start ignored", "order ignored and page clamped", "no total"],
 )
 def test_a_server_that_ignores_what_it_is_asked_loses_nothing(
-    bench: Bench, world: World, source: Toy, twist: Twist
+    bench: ToyBench, world: World, source: Toy, twist: Twist
 ) -> None:
     world.fill(33)
     for _ in range(25):
@@ -259,7 +267,7 @@ def test_a_server_that_ignores_what_it_is_asked_loses_nothing(
     assert not report.failures, report
 
 
-def test_a_quiet_pass_makes_no_more_requests_than_it_must(bench: Bench, world: World) -> None:
+def test_a_quiet_pass_makes_no_more_requests_than_it_must(bench: ToyBench, world: World) -> None:
     source = Ascending(world)
     world.fill(95)
     bench.run(source)
@@ -271,7 +279,7 @@ def test_a_quiet_pass_makes_no_more_requests_than_it_must(bench: Bench, world: W
     assert Counter(world.requests) == {"workflows": 1, "executions": 2}
 
 
-def test_newest_first_is_walked_down_without_losing_ties(bench: Bench, world: World) -> None:
+def test_newest_first_is_walked_down_without_losing_ties(bench: ToyBench, world: World) -> None:
     source = NewestFirst(world, page_size=5)
     for number in range(40):
         world.add("w1", NOW - timedelta(days=1) + TICK * (number // 7))
@@ -279,7 +287,7 @@ def test_newest_first_is_walked_down_without_losing_ties(bench: Bench, world: Wo
     assert landed(bench) == set(world.runs)
 
 
-def test_a_new_connection_under_an_old_name_is_refused(bench: Bench, world: World) -> None:
+def test_a_new_connection_under_an_old_name_is_refused(bench: ToyBench, world: World) -> None:
     bench.run(Ascending(world))
     report = bench.run(Ascending(world), base_url="https://other.example")
     assert report.error is not None

@@ -1,0 +1,99 @@
+"""Passes over a source and a real PostgreSQL, made in this process as the command line makes them in its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+from syncer.config import Connection, Section
+from syncer.decode.redact import Redactor
+from syncer.encode import Encoder
+from syncer.http import Clock, Gate
+from syncer.sources import Source
+from syncer.sync import Report, Session, sync
+from syncer.writer import Writer
+
+HISTORY = (
+    "connections",
+    "workflows",
+    "workflow_revisions",
+    "workflow_nodes",
+    "executions",
+    "step_events",
+    "steps",
+    "step_io",
+)
+
+Work = Callable[[Session], Coroutine[Any, Any, Report]]
+Connect = Callable[[Connection, Gate], Source]
+
+
+class Nothing(Section):
+    """Options or credentials of a source that needs none."""
+
+
+class FakeTime:
+    """A clock that moves only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 3, 10, 11, 0, tzinfo=UTC)
+        self.slept = timedelta(0)
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+        self.slept += timedelta(seconds=seconds)
+        await asyncio.sleep(0)
+
+    def clock(self) -> Clock:
+        return Clock(now=lambda: self.now, sleep=self.sleep)
+
+
+def settings(**changes: Any) -> Connection:
+    """A connection's settings with everything at its default."""
+    fixed = {"name": "toy", "platform": "toy", "base_url": "https://toy.example"}
+    return Connection(**{**fixed, "auth": Nothing(), "options": Nothing(), **changes})
+
+
+class Bench:
+    """One warehouse, and as many passes over a source as a test wants, each as a process of its own would make it."""
+
+    def __init__(self, engine: Engine, clock: Clock | None = None) -> None:
+        self.engine = engine
+        self.clock = clock or Clock()
+
+    def make(self, connect: Connect, connection: Connection, work: Work = sync) -> Report:
+        """Make one pass."""
+
+        async def once() -> Report:
+            writer = Writer(self.engine)
+            await writer.start()
+            gate = Gate(self.clock)
+            source = connect(connection, gate)
+            session = Session(connection, source, writer, gate, Encoder(Redactor(connection.redact_keys)))
+            try:
+                return await work(session)
+            finally:
+                await source.close()
+                writer.close()
+
+        return asyncio.run(once())
+
+    def rows(self, query: str) -> list[Any]:
+        """What a query returns."""
+        with self.engine.connect() as db:
+            return list(db.execute(text(query)).all())
+
+    def value(self, query: str) -> Any:
+        """The single value a query returns."""
+        return self.rows(query)[0][0]
+
+    def fingerprints(self) -> dict[str, list[Any]]:
+        """xmin, xmax and ctid of every row of every history table."""
+        return {
+            name: self.rows(f"SELECT xmin::text, xmax::text, ctid::text FROM history.{name} ORDER BY ctid")
+            for name in HISTORY
+        }
