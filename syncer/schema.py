@@ -184,7 +184,9 @@ workflow_nodes = Table(
     Column("next_node_ids", ARRAY(Identifier), comment="Ids of the nodes that follow."),
     _text("script", "Name of the script or task the node runs."),
     _json("inputs", "The node's configured inputs."),
-    _time("removed_at", "When a later definition was first seen without this node; null while it is part of it."),
+    _time(
+        "removed_at", "When a later definition was first seen without this node; null while it is part of it."
+    ),
     _synced(),
     _hash(),
     schema=HISTORY,
@@ -206,7 +208,10 @@ executions = Table(
     _id("parent_execution_id", "Id of the execution that started this one."),
     Column("linked_execution_ids", ARRAY(Identifier), comment="Ids of executions linked to this one."),
     _text("message", "The source's message, usually the reason of a failure."),
-    _text("failure_reason", "Fingerprint of the message of a failed execution: ids, numbers and names taken out."),
+    _text(
+        "failure_reason",
+        "Fingerprint of the message of a failed execution: ids, numbers and names taken out.",
+    ),
     _time("created_at", "When it was created at the source: the time its lists filter by.", nullable=False),
     _time("started_at", "When it started."),
     _time("ended_at", "When it ended; null while it runs."),
@@ -255,7 +260,9 @@ step_events = Table(
     _synced(),
     _hash(),
     _text("_outcome", "The event's status in the vocabulary of outcome.", nullable=False),
-    _text("_role", "begin, end or note: what the event does when events are folded into steps.", nullable=False),
+    _text(
+        "_role", "begin, end or note: what the event does when events are folded into steps.", nullable=False
+    ),
     _text("_node_name", "Name of the node where the event itself carries one."),
     schema=HISTORY,
     comment="What the source sent about steps, event by event; steps holds them folded.",
@@ -299,7 +306,9 @@ step_io = Table(
     Column("input_bytes", BigInteger, comment="Size of the decoded input in bytes; null when not known."),
     Column("output_bytes", BigInteger, comment="Size of the decoded output in bytes; null when not known."),
     Column("input_raw", LargeBinary, comment="The input as it came, where it could not be stored as it is."),
-    Column("output_raw", LargeBinary, comment="The output as it came, where it could not be stored as it is."),
+    Column(
+        "output_raw", LargeBinary, comment="The output as it came, where it could not be stored as it is."
+    ),
     _texts("redacted_paths", "JSON Pointers of redacted values, beginning with /input or /output."),
     _synced(),
     _hash(),
@@ -312,10 +321,14 @@ watermarks = Table(
     metadata,
     _connection(),
     _key("stream", "workflows or executions."),
-    _key("partition", "What the watermark belongs to: a workflow, or a workspace; '' for a whole connection."),
+    _key(
+        "partition", "What the watermark belongs to: a workflow, or a workspace; '' for a whole connection."
+    ),
     _time("watermark_at", "Everything created before this instant has been read and proved."),
     _time("complete_from", "Start of the unbroken, proved span that ends at the watermark."),
-    _time("lookback_from", "The watermark less the lookback: rows made visible late may still appear after it."),
+    _time(
+        "lookback_from", "The watermark less the lookback: rows made visible late may still appear after it."
+    ),
     _text("hint", "The source's sign of change at the last completed read."),
     _time("swept_at", "When the partition was last read regardless of hints."),
     _time("last_success_at", "When a pass over this partition last succeeded."),
@@ -334,7 +347,12 @@ leases = Table(
     _key("lane", "live, open or history."),
     _text("owner", "Host, process and start of the holder."),
     _time("until", "When the lease ends unless renewed (database clock)."),
-    Column("version", BigInteger, nullable=False, comment="Grows with every change of holder; commits compare it."),
+    Column(
+        "version",
+        BigInteger,
+        nullable=False,
+        comment="Grows with every change of holder; commits compare it.",
+    ),
     schema=DAEMON,
     comment="Who works on what; one writer per partition and lane.",
 )
@@ -400,7 +418,9 @@ quarantine = Table(
     _id("partition", "Partition or execution it came from.", nullable=False),
     _text("identity", "The record's own id where it could be read."),
     _text("reason", "Why it was put aside.", nullable=False),
-    Column("raw", LargeBinary, comment="The record as sent, redacted; null where that could not be done safely."),
+    Column(
+        "raw", LargeBinary, comment="The record as sent, redacted; null where that could not be done safely."
+    ),
     _time("first_seen_at", "When it was first met.", nullable=False),
     _time("last_seen_at", "When it was last met.", nullable=False),
     _count("times", "How often it was met.", nullable=False),
@@ -433,7 +453,10 @@ grants = Table(
 Index("executions_day_idx", executions.c.connection_id, text(_UTC_DAY))
 Index("executions_synced_idx", executions.c.connection_id, executions.c.synced_at)
 Index(
-    "executions_partition_idx", executions.c.connection_id, executions.c["_partition"], executions.c.created_at
+    "executions_partition_idx",
+    executions.c.connection_id,
+    executions.c["_partition"],
+    executions.c.created_at,
 )
 Index(
     "executions_workflow_idx",
@@ -458,6 +481,7 @@ Index(
     "executions_failure_idx",
     executions.c.connection_id,
     executions.c.failure_reason,
+    executions.c.workflow_id,
     executions.c.created_at,
     postgresql_where=text("failure_reason IS NOT NULL"),
 )
@@ -465,6 +489,7 @@ Index(
     "steps_failure_idx",
     steps.c.connection_id,
     steps.c.failure_reason,
+    steps.c.execution_id,
     postgresql_where=text("failure_reason IS NOT NULL"),
 )
 Index("window_audit_open_idx", window_audit.c.connection_id, postgresql_where=text("resolved_at IS NULL"))

@@ -1,4 +1,5 @@
--- For both levels "seen" is the creation of the execution, so that the two can be put in one chart.
+-- For both levels "seen" is the creation of the execution, so that the two can be put in one chart. The aggregates
+-- need nothing but the partial indexes on failures; the example is looked up once per group.
 CREATE OR REPLACE VIEW history.failure_reasons AS
 SELECT
   f.connection_id,
@@ -14,35 +15,74 @@ SELECT
   f.example_message
 FROM (
   SELECT
-    connection_id,
+    g.connection_id,
     'execution' AS level,
-    failure_reason,
-    workflow_id,
-    max(workflow_name) AS workflow_name,
-    count(*) AS count,
-    min(created_at) AS first_seen_at,
-    max(created_at) AS last_seen_at,
-    (array_agg(execution_id ORDER BY created_at DESC, execution_id))[1] AS example_execution_id,
-    (array_agg(message ORDER BY created_at DESC, execution_id))[1] AS example_message
-  FROM history.executions
-  WHERE failure_reason IS NOT NULL
-  GROUP BY connection_id, failure_reason, workflow_id
+    g.failure_reason,
+    g.workflow_id,
+    example.workflow_name,
+    g.count,
+    g.first_seen_at,
+    g.last_seen_at,
+    example.execution_id AS example_execution_id,
+    example.message AS example_message
+  FROM (
+    SELECT
+      connection_id,
+      failure_reason,
+      workflow_id,
+      count(*) AS count,
+      min(created_at) AS first_seen_at,
+      max(created_at) AS last_seen_at
+    FROM history.executions
+    WHERE failure_reason IS NOT NULL
+    GROUP BY connection_id, failure_reason, workflow_id
+  ) AS g
+  CROSS JOIN LATERAL (
+    SELECT e.execution_id, e.workflow_name, e.message
+    FROM history.executions e
+    WHERE e.connection_id = g.connection_id
+      AND e.failure_reason = g.failure_reason
+      AND e.workflow_id = g.workflow_id
+      AND e.created_at = g.last_seen_at
+    ORDER BY e.execution_id
+    LIMIT 1
+  ) AS example
   UNION ALL
   SELECT
-    s.connection_id,
+    g.connection_id,
     'step',
-    s.failure_reason,
-    e.workflow_id,
-    max(e.workflow_name),
-    count(*),
-    min(e.created_at),
-    max(e.created_at),
-    (array_agg(s.execution_id ORDER BY e.created_at DESC, s.execution_id, s.node_id, s.attempt))[1],
-    (array_agg(s.message ORDER BY e.created_at DESC, s.execution_id, s.node_id, s.attempt))[1]
-  FROM history.steps s
-  JOIN history.executions e ON e.connection_id = s.connection_id AND e.execution_id = s.execution_id
-  WHERE s.failure_reason IS NOT NULL
-  GROUP BY s.connection_id, s.failure_reason, e.workflow_id
+    g.failure_reason,
+    g.workflow_id,
+    g.workflow_name,
+    g.count,
+    g.first_seen_at,
+    g.last_seen_at,
+    g.execution_id,
+    example.message
+  FROM (
+    SELECT
+      s.connection_id,
+      s.failure_reason,
+      e.workflow_id,
+      max(e.workflow_name) AS workflow_name,
+      count(*) AS count,
+      min(e.created_at) AS first_seen_at,
+      max(e.created_at) AS last_seen_at,
+      (array_agg(s.execution_id ORDER BY e.created_at DESC, s.execution_id))[1] AS execution_id
+    FROM history.steps s
+    JOIN history.executions e ON e.connection_id = s.connection_id AND e.execution_id = s.execution_id
+    WHERE s.failure_reason IS NOT NULL
+    GROUP BY s.connection_id, s.failure_reason, e.workflow_id
+  ) AS g
+  CROSS JOIN LATERAL (
+    SELECT s.message
+    FROM history.steps s
+    WHERE s.connection_id = g.connection_id
+      AND s.failure_reason = g.failure_reason
+      AND s.execution_id = g.execution_id
+    ORDER BY s.node_id, s.attempt
+    LIMIT 1
+  ) AS example
 ) AS f
 LEFT JOIN history.connections c ON c.connection_id = f.connection_id
 LEFT JOIN history.workflows w ON w.connection_id = f.connection_id AND w.workflow_id = f.workflow_id;

@@ -171,7 +171,7 @@ def test_categories_of_any_depth_become_labels_and_empty_ones_none(db: Connectio
 @pytest.mark.parametrize(
     "variables",
     [
-        ["region=us-east-1", "limit=5"],
+        ["region=us-east-1", "limit=5", "limit=5", "blank=", ""],
         {"region": ["us-east-1", None], "limit": 5, "credentials": []},
         [{"key": "region", "value": ["us-east-1"]}, {"name": "limit", "value": 5}, {"key": "x", "value": []}],
     ],
