@@ -416,6 +416,7 @@ BROKEN = {
     "HTML with 200": reply(200, b"<html>maintenance</html>", "Content-Type: text/html"),
     "JSON cut": reply(200, b'{"items":[{"a":1},'),
     "gzip cut": reply(200, gzip.compress(b'{"a":1}' * 99)[:-12], "Content-Encoding: gzip"),
+    "gzip without its checksum": reply(200, gzip.compress(b'{"a":2}')[:-4], "Content-Encoding: gzip"),
     "no gzip at all": reply(200, b"{}", "Content-Encoding: gzip"),
     "unknown encoding": reply(200, b"\x0b\x02\x80{}\x03", "Content-Encoding: br"),
     "not HTTP": b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
@@ -481,6 +482,22 @@ def test_a_name_nobody_knows_is_called_that() -> None:
         await client.close()
 
     asyncio.run(run())
+
+
+def test_a_request_given_up_on_the_way_leaves_its_place_to_the_next() -> None:
+    async def work(bench: Bench) -> None:
+        for _ in range(3):
+            task = asyncio.create_task(bench.get())
+            asked = len(bench.server.lines)
+            while len(bench.server.lines) == asked:
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert await bench.get() == {"a": 1}
+
+    silent = in_turn(b"", b"", b"", reply(200, b'{"a":1}'))
+    with_client(silent, work, max_concurrency=1, has_login=False)
 
 
 # Bounds
