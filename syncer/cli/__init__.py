@@ -1,0 +1,116 @@
+"""The command line: the only place that builds engines, clients and sources.
+
+    app.py        which configuration, and which number to leave with
+    options.py    options that several commands share
+    output.py     how values look to a person, and the one way to print
+    logs.py       log lines on standard error
+    platforms.py  the platforms there are
+    warehouse.py  the warehouse, ready to be worked with
+    passes.py     one pass per connection at the same time, and what stops them
+    progress.py   what is seen meanwhile, summary.py what is said at the end
+    NAME.py       the command `syncer NAME`, as `command`
+
+Invariant: results go to standard output, everything else to standard error, and a mistake of the user's never
+shows a traceback. No platform is named here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from io import TextIOWrapper
+from pathlib import Path
+
+import click
+
+from syncer import __version__
+from syncer.cli.app import App, Exit, exit_of, is_debug, unexpected
+from syncer.cli.output import say_error
+from syncer.errors import SyncerError
+
+COMMANDS = {
+    "demo": "Show the whole thing on this machine, with nothing else.",
+    "migrate": "Bring the warehouse to this version.",
+    "sync": "Make one full pass, then exit.",
+    "backfill": "Copy a span of history.",
+    "status": "Show how far everything is copied.",
+    "quarantine": "Look at records put aside, and try them again.",
+    "db": "The warehouse's URL; the embedded server.",
+    "config": "Show the configuration in force.",
+}
+
+
+class _Commands(click.Group):
+    """Imports a command when it is called, so that `syncer --help` is quick."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"syncer.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="syncer %(version)s")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The configuration; else $SYNCER_CONFIG, else ./config.toml.",
+)
+@click.option("--debug", is_flag=True, help="Log everything, with tracebacks; also SYNCER_DEBUG=1.")
+@click.pass_context
+def group(ctx: click.Context, config: Path | None, debug: bool) -> None:
+    """Copy the execution history of workflow-automation platforms into PostgreSQL.
+
+    \b
+    Try it without anything:   syncer demo
+    Copy everything once:      syncer sync
+    See how far it is:         syncer status
+
+    Exit codes: 0 done, 1 done in part, 2 wrong usage or configuration, 3 nothing could be done, 130 interrupted.
+    """
+    ctx.obj = App(config, debug=debug or is_debug())
+
+
+def main() -> None:
+    """Run the command that was typed, and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.DONE))
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit code; whatever goes wrong has been said."""
+    as_json = "--json" in arguments
+    try:
+        return int(group.main(arguments or ["--help"], prog_name="syncer", standalone_mode=False) or 0)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return Exit.USAGE
+    except click.ClickException as error:
+        usage = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "syncer"
+        say_error(SyncerError(error.format_message(), f"see `{usage} --help`"), as_json=as_json)
+        return Exit.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        say_error(SyncerError("interrupted"), as_json=as_json)
+        return Exit.INTERRUPTED
+    except SyncerError as error:
+        say_error(error, as_json=as_json)
+        return exit_of(error)
+    except Exception as error:  # noqa: BLE001 - whoever types a command gets a sentence, not a traceback
+        if is_debug() or "--debug" in arguments:
+            traceback.print_exc()
+        say_error(unexpected(error), as_json=as_json)
+        return Exit.NOTHING

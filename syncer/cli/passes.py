@@ -1,0 +1,182 @@
+"""One pass per connection at the same time, and what stops them: a signal, the time given, a fault.
+
+Invariant: a pass that fails does not stop the others, and whatever ends a pass, what is complete has been
+committed: every transaction is whole or not at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Generic, TypeVar
+from uuid import uuid4
+
+import structlog
+from sqlalchemy import Engine
+
+from syncer.cli.app import unexpected
+from syncer.cli.platforms import client_of, connect
+from syncer.cli.progress import showing
+from syncer.cli.stopping import Stop, listening
+from syncer.config import Connection
+from syncer.decode.redact import Redactor
+from syncer.encode import Encoder
+from syncer.errors import Stopped, SyncerError
+from syncer.http import Clock, Gate
+from syncer.state import leases, runs
+from syncer.sync import Report, Session
+from syncer.writer import Writer
+
+T = TypeVar("T")
+
+OVER = "the time given is over"
+ABANDONED = "abandoned while an answer was waited for"
+
+
+class CountingGate(Gate):
+    """Counts the waits the source asked for; one that is prolonged counts once."""
+
+    waits = 0
+
+    def wait_until(self, instant: datetime, reason: str) -> None:
+        """As `Gate.wait_until`."""
+        self.waits += not self.is_waiting
+        super().wait_until(instant, reason)
+
+
+class Pass(Generic[T]):
+    """One connection's part of a command: what it works with, and what became of it.
+
+    `command` names it in `syncer.runs`; None leaves it out there. `result` is what the work returned.
+    """
+
+    def __init__(
+        self, connection: Connection, engine: Engine, *, command: str | None, deadline: datetime | None
+    ) -> None:
+        self.connection = connection
+        self.gate = CountingGate(Clock(), connection.requests_per_second)
+        self.source = connect(connection, self.gate)
+        self.run_id = uuid4().hex[:12]
+        self.result: T | None = None
+        self.seconds = 0.0
+        self._command = command
+        self._writer = Writer(engine)
+        encoder = Encoder(Redactor(connection.redact_keys))
+        self.session = Session(connection, self.source, self._writer, self.gate, encoder, deadline=deadline)
+
+    @property
+    def name(self) -> str:
+        """The connection's name."""
+        return self.connection.name
+
+    @property
+    def report(self) -> Report:
+        """What has been done so far."""
+        return self.session.report
+
+    @property
+    def requests(self) -> Mapping[str, int]:
+        """Requests sent so far by endpoint, those that failed included."""
+        client = client_of(self.source)
+        sent: Counter[str] = Counter()
+        for (endpoint, _status), count in client.counts.items() if client else ():
+            sent[endpoint] += count
+        return sent
+
+    @property
+    def state(self) -> str:
+        """How it ended, in the words of `syncer.runs`."""
+        report = self.report
+        if report.error or self.did_nothing:
+            return "failed"
+        return "stopped" if report.stopped else "done" if report.is_complete else "partial"
+
+    @property
+    def did_nothing(self) -> bool:
+        """Whether nothing at all could be done."""
+        report = self.report
+        return bool(report.error or report.failures) and not report.rows.total() and not report.stopped
+
+    async def run(self, work: Callable[[Session], Awaitable[T]]) -> None:
+        """Do the work; what ends it early stands in the report."""
+        clock = self.gate.clock
+        began = clock.monotonic()
+        structlog.contextvars.bind_contextvars(run_id=self.run_id)
+        with self._explained():
+            await self._writer.start()
+            await self._begin_run()
+            with self._explained():
+                self.result = await work(self.session)
+            await self._end_run()
+        self.seconds = clock.monotonic() - began
+        await self.source.close()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Put what ends the body into the report."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            self.report.stopped = ABANDONED
+        except Stopped as stop:
+            self.report.stopped = stop.message
+        except SyncerError as error:
+            self.report.error = error.at(connection=self.name)
+        except Exception as error:  # noqa: BLE001 - one connection's fault must not end the others' passes
+            structlog.get_logger().debug("unexpected", connection=self.name, exc_info=True)
+            self.report.error = unexpected(error).at(connection=self.name)
+
+    def close(self) -> None:
+        """Wait for the transaction at hand."""
+        self._writer.close()
+
+    async def _begin_run(self) -> None:
+        if command := self._command:
+            owner = leases.this_owner()
+            await self._writer.run(lambda db: runs.begin_run(db, self.run_id, command, self.name, owner))
+
+    async def _end_run(self) -> None:
+        if self._command:
+            counts = {"requests": dict(self.requests), "rows": dict(self.report.rows)}
+            error = self.report.error.message if self.report.error else None
+            await self._writer.run(lambda db: runs.end_run(db, self.run_id, self.state, counts, error))
+
+
+def conduct(
+    engine: Engine,
+    connections: Sequence[Connection],
+    work: Callable[[Session], Awaitable[T]],
+    *,
+    command: str | None = None,
+    limit: timedelta | None = None,
+) -> tuple[list[Pass[T]], Stop]:
+    """Do the same work for every connection at once; returns the passes and what stopped them, if anything did."""
+    return asyncio.run(_conduct(engine, connections, work, command, limit))
+
+
+async def _conduct(
+    engine: Engine,
+    connections: Sequence[Connection],
+    work: Callable[[Session], Awaitable[T]],
+    command: str | None,
+    limit: timedelta | None,
+) -> tuple[list[Pass[T]], Stop]:
+    deadline = Clock().now() + limit if limit else None
+    passes: list[Pass[T]] = [Pass(each, engine, command=command, deadline=deadline) for each in connections]
+    tasks = [asyncio.create_task(each.run(work)) for each in passes]
+    with listening([each.gate for each in passes], tasks) as stop:
+        if limit:
+            asyncio.get_running_loop().call_later(limit.total_seconds(), _call_time, passes)
+        async with showing(passes):
+            await asyncio.gather(*tasks)
+        for each in passes:
+            each.close()
+    return passes, stop
+
+
+def _call_time(passes: Sequence[Pass[T]]) -> None:
+    for each in passes:
+        each.gate.stop(OVER)

@@ -1,0 +1,43 @@
+"""The warehouse, ready to be worked with: reached, started where it is ours, brought to this version.
+
+Invariant: whoever gets the engine works on the schema of this version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Engine
+
+from syncer.config import Settings, Warehouse
+from syncer.embedded import EmbeddedServer
+from syncer.warehouse import check_version, engine, migrate
+
+
+@contextmanager
+def reached(warehouse: Warehouse) -> Iterator[Engine]:
+    """An engine on the warehouse, whatever its schema; the embedded server is started and stays up."""
+    made = engine(started_url(warehouse))
+    try:
+        yield made
+    finally:
+        made.dispose()
+
+
+@contextmanager
+def ready(settings: Settings) -> Iterator[Engine]:
+    """An engine on a warehouse of this version; migrated first, unless `warehouse.auto_migrate` is false."""
+    with reached(settings.warehouse) as made:
+        if settings.warehouse.auto_migrate:
+            migrate(made)
+        else:
+            check_version(made)
+        yield made
+
+
+def started_url(warehouse: Warehouse) -> str:
+    """The warehouse's address; the embedded server is started where it is not up."""
+    if warehouse.embedded:
+        return EmbeddedServer(warehouse.data_dir).start()
+    return warehouse.url.get_secret_value()
