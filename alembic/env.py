@@ -40,7 +40,7 @@ def main() -> None:
     if held is not None:
         migrate(held)
         return
-    url = context.get_x_argument(as_dictionary=True).get("url") or os.environ["SYNCER_WAREHOUSE_URL"]
+    url = context.get_x_argument(as_dictionary=True).get("url") or os.environ.get("SYNCER_WAREHOUSE_URL", "")
     with warehouse.engine(url).begin() as db:
         migrate(db)
 
