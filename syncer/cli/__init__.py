@@ -100,8 +100,7 @@ def run(arguments: Sequence[str]) -> int:
         error.show()
         return Exit.USAGE
     except click.ClickException as error:
-        usage = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "syncer"
-        say_error(SyncerError(error.format_message(), f"see `{usage} --help`"), as_json=as_json)
+        say_error(SyncerError(error.format_message(), _hint(error)), as_json=as_json)
         return Exit.USAGE
     except (click.Abort, KeyboardInterrupt):
         say_error(SyncerError("interrupted"), as_json=as_json)
@@ -114,3 +113,10 @@ def run(arguments: Sequence[str]) -> int:
             traceback.print_exc()
         say_error(unexpected(error), as_json=as_json)
         return Exit.NOTHING
+
+
+def _hint(error: click.ClickException) -> str:
+    if isinstance(error, click.NoSuchOption) and error.option_name in ("--config", "--debug"):
+        return f"it goes before the command: syncer {error.option_name} ..."
+    usage = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "syncer"
+    return f"see `{usage} --help`"

@@ -26,6 +26,9 @@ EVERY = 15.0
 BLINK = 0.2
 """Seconds between two looks on a terminal."""
 
+ROOMY = 110
+"""Columns from which on there is room for a bar of BAR columns beside the figures."""
+
 BAR = 16
 STEPS = "steps"
 
@@ -114,10 +117,11 @@ class _Line:
         done, expected = report.rows[STEPS], report.expected[STEPS]
         rate, pace = self._rate.of(requests, now), self._pace.of(done, now)
         left = timedelta(seconds=(expected - done) / pace) if pace and expected > done else None
+        bar = ProgressBar(total=expected or None, completed=done, width=BAR, pulse=not expected)
         grid.add_row(
             Text(self._watched.name, style="bold"),
             _phase(report, now),
-            ProgressBar(total=expected or None, completed=done, width=BAR, pulse=not expected),
+            bar if err.width >= ROOMY else "",
             f"{report.rows['executions']:,} executions",
             f"{done:,}/{expected:,} steps" if expected else "",
             f"{requests:,} requests {rate:.0f}/s",

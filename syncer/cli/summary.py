@@ -50,7 +50,7 @@ def tell(command: str, passes: Sequence[Pass[Any]], stop: Stop, *, as_json: bool
     if as_json:
         say_json({"command": command, "exit_code": int(code), "connections": [document(p) for p in passes]})
     else:
-        _tell_person(passes)
+        tell_person(passes)
     for each in passes:
         if each.report.error:
             say_error(each.report.error)
@@ -82,7 +82,8 @@ def document(each: Pass[Any]) -> dict[str, Any]:
     }
 
 
-def _tell_person(passes: Sequence[Pass[Any]]) -> None:
+def tell_person(passes: Sequence[Pass[Any]]) -> None:
+    """The table and the remarks."""
     counts = ("workflows", "executions", "steps read", "requests", "time")
     made = table("connection", "result", *counts, right=counts)
     for each in passes:
@@ -104,10 +105,11 @@ def remarks(each: Pass[Any]) -> Iterator[str]:
         yield f"{report.stopped}; the next run goes on from here"
     for lost in report.lost:
         yield f"LOST: the source deleted {lost} before it was copied"
-    for one in report.failures[:FAILURES_SHOWN]:
-        yield f"not done: {one.stream} {one.partition}: {one.message}"
-    if len(report.failures) > FAILURES_SHOWN:
-        yield f"not done: {len(report.failures) - FAILURES_SHOWN:,} more, see `syncer status`"
+    failures = [one for one in report.failures if report.error is None or one.message != report.error.message]
+    for one in failures[:FAILURES_SHOWN]:
+        yield f"not done: {f'{one.stream} {one.partition}'.rstrip()}: {one.message}"
+    if len(failures) > FAILURES_SHOWN:
+        yield f"not done: {len(failures) - FAILURES_SHOWN:,} more, see `syncer status`"
     if report.disputed:
         yield f"{plural(report.disputed, 'window')} disputed: the source told another total than it listed"
     if report.quarantined:
