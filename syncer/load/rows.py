@@ -10,10 +10,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-import msgspec
 import psycopg
 from psycopg import sql
-from psycopg.types.json import set_json_dumps
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
 from sqlalchemy import ARRAY, BigInteger, Boolean, Connection, DateTime, Integer, LargeBinary, Table
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -43,17 +43,22 @@ EXTRA = sql.SQL("coalesce(t.extra || excluded.extra, excluded.extra, t.extra)")
 """Fields without a column are merged: one that an answer does not carry stays."""
 
 
+class _JsonText(Dumper):
+    """Hands JSON text to jsonb as it is; the leading byte is the version of jsonb's binary form."""
+
+    format = Format.BINARY
+    oid = psycopg.adapters.types["jsonb"].oid
+
+    def dump(self, obj: bytes) -> bytes:
+        return b"\x01" + obj
+
+
 def driver(db: Connection) -> psycopg.Connection[Any]:
-    """The psycopg connection below `db`, sharing its transaction; JSON passes through it as text."""
+    """The psycopg connection below `db`, sharing its transaction."""
     connection = db.connection.driver_connection
     if not isinstance(connection, psycopg.Connection):
         raise TypeError("the warehouse is reached through psycopg")
-    set_json_dumps(_as_it_is, connection)
     return connection
-
-
-def _as_it_is(document: object) -> bytes:
-    return document if isinstance(document, bytes) else msgspec.json.encode(document)
 
 
 def name_of(table: Table) -> sql.Identifier:
@@ -72,10 +77,12 @@ def copy(db: Connection, table: Table, rows: Iterable[Row], *, into: sql.Identif
         statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
             into or name_of(table), sql.SQL(", ").join(map(sql.Identifier, columns))
         )
-        with driver(db).cursor() as cursor, cursor.copy(statement) as sink:
-            sink.set_types([_type(table, name) for name in columns])
-            for row in group:
-                sink.write_row([row[name] for name in columns])
+        with driver(db).cursor() as cursor:
+            cursor.adapters.register_dumper(None, _JsonText)
+            with cursor.copy(statement) as sink:
+                sink.set_types([_type(table, name) for name in columns])
+                for row in group:
+                    sink.write_row([row[name] for name in columns])
 
 
 def upsert(
