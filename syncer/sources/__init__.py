@@ -77,5 +77,11 @@ class Source(Protocol):
     async def read_steps(self, ref: ExecutionRef) -> StepAnswer:
         """All step events of one execution, with payloads where they are copied."""
 
+    def decode_workflow(self, raw: bytes) -> Workflow:
+        """One record of the list of workflows, kept from an earlier answer; RecordError if it is still unusable."""
+
+    def decode_execution(self, raw: bytes) -> Execution:
+        """One record of a list of executions, kept from an earlier answer; RecordError if it is still unusable."""
+
     async def close(self) -> None:
         """Give connections back."""

@@ -116,6 +116,14 @@ class QualysFlow:
                 return structs.replace(look.steps, variables=variables)
         return structs.replace(await self._steps.read(ref), variables=variables)
 
+    def decode_workflow(self, raw: bytes) -> Workflow:
+        """One record of the list of workflows."""
+        return self._records.workflow(raw)
+
+    def decode_execution(self, raw: bytes) -> Execution:
+        """One record of a list of executions."""
+        return self._records.execution(raw)
+
     async def close(self) -> None:
         """Give connections back."""
         await self.client.close()
