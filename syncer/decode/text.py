@@ -25,18 +25,25 @@ _WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]{0,6},? )"
 
 # In this order: what is quoted goes first, whole; numbers last, for they are part of all the others.
 # Each pattern starts at a boundary and consumes what it scans, so the time is linear in the text.
-_VARYING = tuple(
-    re.compile(pattern, re.ASCII | re.IGNORECASE | re.DOTALL)
+_QUOTED = tuple(
+    re.compile(pattern, re.DOTALL)
     for pattern in (
         r'(?<![\w\\])"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)',  # to the end if the closing quote was cut off
         r"(?<![\w\\])'(?:[^'\\]++|\\.)*+'(?!\w)",  # not the apostrophe in "can't"
         r"(?<!\w)`[^`]*+`(?!\w)",
+    )
+)
+_VARYING = tuple(
+    re.compile(pattern, re.ASCII | re.IGNORECASE | re.DOTALL)
+    for pattern in (
         r"(?<!\w)arn:[^\s\"',;()\[\]]++",
         r"(?<!\w)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(?!\w)",
         rf"(?<!\w){_WEEKDAY}?{_DAY}(?:[t ,]{{0,2}}{_CLOCK})?(?!\w)",
         rf"(?<![\w.:-]){_CLOCK}(?![\w:])",
     )
 )
+_WORD = re.compile(r"[^\W\d_]{2}")
+_MARKS = re.compile(r"[\"'`\\{}\[\]]+")
 _RUN = re.compile(r"[A-Za-z0-9_-]{16,}")
 # Ids made by machines: i-0663d3f3, sg-12ab34cd, 0x7ffe, #1234.
 _ID = re.compile(
@@ -54,8 +61,19 @@ def repair(text: str) -> str:
 
 
 def fingerprint(message: str) -> str:
-    """The message without what varies between failures, whitespace folded, at most 200 characters."""
+    """The message without what varies between failures, whitespace folded, at most 200 characters.
+
+    Of a message that is nothing but quotes, such as a JSON document, what the quotes hold is kept.
+    """
     text = message[:_READ_AT_MOST]
+    bare = text
+    for pattern in _QUOTED:
+        bare = pattern.sub("", bare)
+    reason = _without_varying(bare)
+    return reason if _WORD.search(reason) else _without_varying(_MARKS.sub(" ", text))
+
+
+def _without_varying(text: str) -> str:
     for pattern in _VARYING:
         text = pattern.sub("", text)
     text = _RUN.sub(_unless_word, text)

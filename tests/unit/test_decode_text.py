@@ -87,3 +87,9 @@ def test_a_fingerprint_is_short_and_folded(message: str) -> None:
 def test_of_a_hostile_megabyte_only_the_beginning_is_read(unit: str) -> None:
     hostile = unit * (1_000_000 // len(unit))
     assert fingerprint(hostile) == fingerprint(hostile[:20_000])
+
+
+def test_a_message_that_is_nothing_but_json_keeps_what_it_says() -> None:
+    message = '{"failed":[{"error":"You are not authorized to stop i-0663d3f3e572608d5 of arn:aws:ec2:us-east-1:9:x"'
+    assert fingerprint(message) == "failed : error : You are not authorized to stop of"
+    assert fingerprint('"disk full on 10.0.0.7"') == "disk full on"
