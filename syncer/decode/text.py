@@ -44,6 +44,11 @@ _VARYING = tuple(
 )
 _WORD = re.compile(r"[^\W\d_]{2}")
 _MARKS = re.compile(r"[\"'`\\{}\[\]]+")
+_STRAY = re.compile(r"(?:(?<=\s)|\A)[:,;](?:\s*[:,;])*(?=\s|\Z)")  # what keys and values leave behind
+# A quote that ends the message, with none before it and nothing after it.
+_REASON = re.compile(
+    r"(?P<before>[^'\"`]*:)\s*+(?P<quote>['\"])(?P<said>(?:(?!(?P=quote)\s).){1,4000}?)(?P=quote)?", re.DOTALL
+)
 _RUN = re.compile(r"[A-Za-z0-9_-]{16,}")
 # Ids made by machines: i-0663d3f3, sg-12ab34cd, 0x7ffe, #1234.
 _ID = re.compile(
@@ -63,14 +68,31 @@ def repair(text: str) -> str:
 def fingerprint(message: str) -> str:
     """The message without what varies between failures, whitespace folded, at most 200 characters.
 
-    Of a message that is nothing but quotes, such as a JSON document, what the quotes hold is kept.
+    Quoted values are taken out. A quoted sentence that ends the message after a colon is no value but the reason
+    itself (`reason: 'Task timed out after 36 seconds'`, often a JSON document), and stays.
     """
     text = message[:_READ_AT_MOST]
-    bare = text
+    reason = _REASON.fullmatch(text)
+    if reason is not None and _is_sentence(reason["said"]):
+        return _without_varying(f"{reason['before']} {_opened(reason['said'])}")
+    found = _without_varying(_without_quoted(text))
+    return found if _WORD.search(found) else _without_varying(_opened(text))
+
+
+def _without_quoted(text: str) -> str:
     for pattern in _QUOTED:
-        bare = pattern.sub("", bare)
-    reason = _without_varying(bare)
-    return reason if _WORD.search(reason) else _without_varying(_MARKS.sub(" ", text))
+        text = pattern.sub("", text)
+    return text
+
+
+def _opened(quote: str) -> str:
+    """What a quote or a JSON document says: its sentences, without keys, values and marks."""
+    inner = _QUOTED[0].sub(lambda value: value[0] if _is_sentence(value[0]) else "", quote)
+    return _STRAY.sub(" ", _MARKS.sub(" ", inner))
+
+
+def _is_sentence(text: str) -> bool:
+    return len(text.split(maxsplit=2)) == 3
 
 
 def _without_varying(text: str) -> str:

@@ -89,7 +89,21 @@ def test_of_a_hostile_megabyte_only_the_beginning_is_read(unit: str) -> None:
     assert fingerprint(hostile) == fingerprint(hostile[:20_000])
 
 
-def test_a_message_that_is_nothing_but_json_keeps_what_it_says() -> None:
-    message = '{"failed":[{"error":"You are not authorized to stop i-0663d3f3e572608d5 of arn:aws:ec2:us-east-1:9:x"'
-    assert fingerprint(message) == "failed : error : You are not authorized to stop of"
-    assert fingerprint('"disk full on 10.0.0.7"') == "disk full on"
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("Task 1 failed and reason: 'QID 14552 not found in knowledge base'",
+         "Task failed and reason: QID not found in knowledge base"),
+        ("""Task failed and reason: '{"failed":[{"id":"web-1","error":"No right to stop i-0663d3f3e572608d5 now"}]}'""",
+         "Task failed and reason: No right to stop now"),
+        ("""reason: '{"failed":[{"error":"No right to stop it: 9OV9AWBXa9QNCb4YFYstSlf25'""",
+         "reason: No right to stop it:"),
+        ("Unknown region: 'us-east-1'", "Unknown region:"),
+        ("Policy 'Stop all idle hosts' failed", "Policy failed"),
+        ('{"failed":[{"error":"You are not authorized to stop i-0663d3f3e572608d5 of arn:aws:ec2:us-east-1:9:x"',
+         "You are not authorized to stop of"),
+        ('"disk full on 10.0.0.7"', "disk full on"),
+    ],
+)  # fmt: skip
+def test_a_quoted_sentence_that_is_the_reason_is_kept(message: str, expected: str) -> None:
+    assert fingerprint(message) == expected
