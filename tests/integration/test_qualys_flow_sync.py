@@ -50,6 +50,21 @@ def test_a_second_pass_reads_little_and_touches_no_row(
     )
 
 
+def test_five_thousand_executions_with_eight_step_events_each_equal_the_truth(bench: FlowBench) -> None:
+    simulator = Simulator(Outline(workflows=5, executions=1000, steps=4, running=5))
+    with simulator.serve() as url:
+        assert bench.run(simulator, url).is_complete
+        assert_equal_to_truth(bench, simulator)
+        assert simulator.counts["steps"] == 5000
+        assert simulator.counts["executions"] <= 5 * (1000 // 100 + 2)
+        before = bench.fingerprints()
+        simulator.clear_requests()
+        assert bench.run(simulator, url).is_complete
+        assert simulator.counts["steps"] == 0
+        assert len(simulator.requests) <= 1 + 1 + 5 + 5  # sign-in, workflows, a page each, the open set
+        assert bench.fingerprints() == before
+
+
 @pytest.mark.parametrize(
     ("switch", "reading"), [(name, reading) for name, readings in SWITCHES.items() for reading in readings]
 )
