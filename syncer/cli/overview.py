@@ -70,12 +70,13 @@ class Standing(Struct, kw_only=True):
 
 
 def standings(engine: Engine, configured: Iterable[str]) -> list[Standing]:
-    """Every connection that is configured or has history in the warehouse, by name."""
+    """Every connection that is configured or has history in the warehouse; the configured ones first, by name."""
     with engine.connect() as db:
         db.execution_options(isolation_level="REPEATABLE READ")
         stored = {row["connection_id"]: row for row in _rows(db, _CONNECTIONS)}
         reader = _Reader(db, stored, set(configured))
-        return [reader.standing(name) for name in sorted({*stored, *configured})]
+        found = [reader.standing(name) for name in sorted({*stored, *configured})]
+    return sorted(found, key=lambda each: not each.is_configured)
 
 
 class _Reader:

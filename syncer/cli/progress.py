@@ -111,22 +111,22 @@ class _Line:
         self._pace = _Rate()
 
     def draw(self, grid: Table, now: datetime) -> None:
-        """Phase, bar, executions, steps, requests and their rate, time left."""
+        """Phase, bar, executions, steps, requests and their rate, time left; a wait takes the place of most."""
         report = self._watched.report
         requests = sum(self._watched.requests.values())
+        name, phase = Text(self._watched.name, style="bold"), _phase(report, now)
+        executions = f"{report.rows['executions']:,} executions"
         done, expected = report.rows[STEPS], report.expected[STEPS]
         rate, pace = self._rate.of(requests, now), self._pace.of(done, now)
+        if report.waiting_until or report.held_by:
+            grid.add_row(name, phase, "", executions if err.width >= ROOMY else "")
+            return
         left = timedelta(seconds=(expected - done) / pace) if pace and expected > done else None
         bar = ProgressBar(total=expected or None, completed=done, width=BAR, pulse=not expected)
-        grid.add_row(
-            Text(self._watched.name, style="bold"),
-            _phase(report, now),
-            bar if err.width >= ROOMY else "",
-            f"{report.rows['executions']:,} executions",
-            f"{done:,}/{expected:,} steps" if expected else "",
-            f"{requests:,} requests {rate:.0f}/s",
-            f"{length(left)} left" if left else "",
-        )
+        steps = f"{done:,}/{expected:,} steps" if expected else ""
+        speed = f"{requests:,} requests {rate:.0f}/s"
+        remaining = f"{length(left)} left" if left else ""
+        grid.add_row(name, phase, bar if err.width >= ROOMY else "", executions, steps, speed, remaining)
 
 
 def _phase(report: Report, now: datetime) -> Text:

@@ -108,7 +108,8 @@ def _partitions(each: Standing, now: datetime) -> RenderableType:
         return Text(NOTHING_YET)
     numbers = ("lag", "open", "due", "backlog")
     made = table("workflow", "watermark", *numbers, right=numbers)
-    made.columns[1].no_wrap = True
+    for column in made.columns[:2]:
+        column.no_wrap, column.overflow = True, "ellipsis"
     for row in each.partitions:
         mark = row["watermark_at"]
         add_row(

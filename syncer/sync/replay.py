@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from msgspec import Struct, field
 from sqlalchemy import Connection as Database
@@ -30,17 +30,6 @@ Record = Mapping[str, Any]
 """One row of `syncer.quarantine`."""
 
 Write = Callable[[Database, datetime], None]
-
-
-@runtime_checkable
-class Decoder(Protocol):
-    """A source that can decode a record of its lists once more; both methods raise RecordError."""
-
-    def decode_execution(self, raw: bytes) -> Execution:
-        """One execution, as a list carried it."""
-
-    def decode_workflow(self, raw: bytes) -> Workflow:
-        """One workflow, as the list carried it."""
 
 
 class Remaining(Struct, frozen=True, kw_only=True):
@@ -75,8 +64,6 @@ async def _replay(session: Session, record: Record) -> None:
     if stream == STEPS:
         await _land(session, record, "", "live", lambda db, now: _put_back(session, db, partition, now))
         return
-    if not isinstance(session.source, Decoder):
-        raise RecordError(f"{session.connection.platform} cannot decode a single record again")
     if record["raw"] is None:
         raise RecordError("nothing of it was kept, because it might have held a secret")
     if stream == WORKFLOWS:

@@ -1,0 +1,158 @@
+"""The command as a process of its own, against a simulated platform and a real PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from syncer.config.values import toml_text
+from syncer.simulator import Answer, Outline, Request, Simulator
+
+ROOT = Path(__file__).parents[2]
+SYNCER = [sys.executable, "-m", "syncer"]
+TIMEOUT = 120
+"""Seconds after which a command hangs, on however slow a machine."""
+
+CANARY = "canary-7f3a-password"
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Standard output as the one JSON document it must be."""
+        document: dict[str, Any] = json.loads(self.out)
+        return document
+
+
+class Running:
+    """A command under way."""
+
+    def __init__(self, command: list[str], env: dict[str, str], cwd: Path) -> None:
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(
+            command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True
+        )
+
+    def wait(self) -> Done:
+        """How it ended; one that hangs is killed, and fails the test."""
+        try:
+            out, err = self.process.communicate(timeout=TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        return Done(self.process.returncode, out, err)
+
+
+class Cli:
+    """Runs `syncer` with a configuration that a test can change key by key."""
+
+    def __init__(self, folder: Path, warehouse: str) -> None:
+        self.folder = folder
+        self.file = folder / "config.toml"
+        self.warehouse: dict[str, object] = {"url": warehouse}
+        self.connections: dict[str, dict[str, object]] = {}
+        self.env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "LANG": "C.UTF-8",
+            "PYTHONPATH": str(ROOT),
+            "PYTHONWARNINGS": "error",
+            "SYNCER_CONFIG": str(self.file),
+        }
+
+    def connect(self, name: str, simulator: Simulator, url: str, **changes: object) -> None:
+        """Configure a connection to a simulator; None leaves a key out."""
+        given = simulator.credentials
+        self.env["FLOW_PASSWORD"] = given.password
+        auth = {"mode": "password", "username": given.username, "password": {"env": "FLOW_PASSWORD"}}
+        keys = {"platform": "qualys_flow", "base_url": url, "auth": auth, "settle": "0s"}
+        self.connections[name] = keys | {"requests_per_second": 0} | changes
+
+    def write(self) -> None:
+        """Write the configuration as it stands."""
+        tables = {"warehouse": self.warehouse} | {
+            f"connections.{name}": keys for name, keys in self.connections.items()
+        }
+        self.file.write_text("\n".join(_table(name, keys) for name, keys in tables.items()))
+
+    def start(self, *arguments: str) -> Running:
+        """Start a command; the configuration is written first."""
+        self.write()
+        return Running([*SYNCER, *arguments], self.env, self.folder)
+
+    def run(self, *arguments: str) -> Done:
+        """Run a command to its end."""
+        return self.start(*arguments).wait()
+
+
+def _table(name: str, keys: dict[str, object]) -> str:
+    lines = [f"{key} = {_toml(value)}" for key, value in keys.items() if value is not None]
+    return "\n".join([f"[{name}]", *lines, ""])
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_toml(each)}' for key, each in value.items())} }}"
+    return toml_text(value) if isinstance(value, str) else json.dumps(value)
+
+
+class Counted:
+    """Does something when the simulator answers the n-th request, in its thread and before the answer leaves."""
+
+    def __init__(self, simulator: Simulator, number: int, act: Callable[[], object]) -> None:
+        self._left = number
+        self._act = act
+        simulator.fault = self
+
+    def __call__(self, _request: Request, answer: Answer) -> Answer:
+        self._left -= 1
+        if self._left == 0:
+            self._act()
+        return answer
+
+
+@pytest.fixture
+def simulator() -> Simulator:
+    return Simulator(Outline(workflows=3, executions=30, running=3))
+
+
+@pytest.fixture
+def url(simulator: Simulator) -> Iterator[str]:
+    with simulator.serve() as url:
+        yield url
+
+
+@pytest.fixture
+def bare(tmp_path: Path, database_url: str) -> Cli:
+    """A command with a warehouse and no connection."""
+    return Cli(tmp_path, database_url)
+
+
+@pytest.fixture
+def cli(bare: Cli, simulator: Simulator, url: str) -> Cli:
+    """A command with a warehouse and one connection, to the simulator."""
+    bare.connect("flow", simulator, url)
+    return bare
+
+
+@pytest.fixture
+def db(database_url: str) -> Iterator[psycopg.Connection[Any]]:
+    """A session on the warehouse, for a look or a lock."""
+    with psycopg.connect(database_url, autocommit=True) as session:
+        yield session
