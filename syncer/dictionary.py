@@ -30,7 +30,7 @@ database, too (`\\d+ history.executions`). Times are `timestamptz`; tables are j
 `execution_id`. Columns that begin with `_` are the daemon's own and not listed.
 
 `message`, `variables`, `details` and `extra` can hold personal data. `step_io` holds what the steps worked
-on: a role reads it only after `syncer grant ROLE --payloads`.
+on: give it to a BI role only on purpose.
 """
 
 
