@@ -197,7 +197,8 @@ def digest(columns: Mapping[str, Any]) -> bytes:
     """Digest of the source's fields in canonical form, without those that are compared by themselves.
 
     Documents count by their parsed form with sorted keys; null and nested empty entries of `categories` are left
-    out, because the source writes an empty project as [null] in lists and [[]] in details (APIS 1.4).
+    out, because Qualys writes an empty project as [null] in lists and [[]] in details (docs/qualys-flow.md,
+    Records).
     """
     canonical = {
         name: _canonical(name, value)

@@ -1,4 +1,4 @@
-"""A step's input or output: taken apart, checked, redacted (SPEC section 3, "Payloads").
+"""A step's input or output: taken apart, checked, redacted.
 
 Invariant: `decode_payload` never raises, whatever the bytes, and never holds more than about twice `limit` of
 decoded bytes. A string is only taken for something else where nothing can be confused; all others stay text.

@@ -1,7 +1,7 @@
 """What an answer says beside its content: rate limits, waits, and why it cannot be used.
 
 Invariant: a header that makes no sense is as good as absent. Header names are lower case. It knows no
-platform; the X-RateLimit headers are what gateways agree on (APIS.md 1.6).
+platform; the X-RateLimit headers are what gateways agree on.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from syncer.errors import AuthError
 from syncer.http.gate import Clock
 
 RENEW_AT = 0.9
-"""Part of its lifetime after which a token is renewed, so that none ends on the way (APIS.md 1.2)."""
+"""Part of its lifetime after which a token is renewed, so that none ends on the way."""
 
 REFUSED_FOR = 60.0
 """Seconds for which refused credentials are not tried again: workers in a queue must not lock the account."""

@@ -1,4 +1,4 @@
-"""Qualys Flow: workflows, executions and steps of one subscription, as documented (APIS.md 1).
+"""Qualys Flow: workflows, executions and steps of one subscription (docs/qualys-flow.md).
 
 The documents are silent or at odds on many points; every reading that was thought of is understood, and what
 must be found out by asking is found out once. This package must not know windows, watermarks or SQL.

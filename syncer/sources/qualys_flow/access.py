@@ -18,13 +18,13 @@ from syncer.config import Secret, SecretText, Section
 from syncer.http import Answer, Rate, Token, jwt_lifetime, wait_of
 
 TOKEN_LIFETIME = timedelta(hours=4)
-"""Of a token that does not tell (APIS.md 1.2)."""
+"""Of a token that does not tell (docs/qualys-flow.md, Access)."""
 
 MARGIN = timedelta(seconds=3)
-"""Added to X-RateLimit-ToWait-Sec, as Qualys' own client does (APIS.md 1.6)."""
+"""Added to X-RateLimit-ToWait-Sec, as qualysdk does (docs/qualys-flow.md, Errors and limits)."""
 
 CONCURRENCY_WAIT = timedelta(seconds=10)
-"""For too many requests at once, which pass by themselves (APIS.md 1.6)."""
+"""For too many requests at once, which pass by themselves (docs/qualys-flow.md, Errors and limits)."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
 # The classic API tells its limits in XML: 1965 too often, 1960 too many at once.
@@ -93,7 +93,7 @@ class Access:
         return 'auth.token has ended or was revoked: set a new one, or use mode = "password"'
 
     def token_request(self) -> httpx.Request | None:
-        """POST /auth with a form, or POST /auth/oidc with the client in headers (APIS.md 1.2)."""
+        """POST /auth with a form, or POST /auth/oidc with the client in headers (docs/qualys-flow.md, Access)."""
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         if isinstance(self._auth, PasswordAuth):
             form = {

@@ -2,7 +2,7 @@
 
 Invariant: the definition is kept whatever it looks like; nodes are read as far as they can be. Qualys
 sends it as a JSON string of {variables, components: [{id, name, type, next, inputs, target: {script}}]}
-(APIS.md 1.4).
+(docs/qualys-flow.md, Records).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Invariant: a form that has once been answered is kept; only an answer too large makes it smaller afterwards.
 The parameter tables say pageSize and pageNumber, the samples limit and page, release 1.18 pageSize and
-offset, and no document tells the largest size (APIS.md 1.3).
+offset, and no document tells the largest size (docs/qualys-flow.md, Lists and paging).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One record of Qualys Flow as one value of the model: which field goes where.
 
 Invariant: every field is mapped, or dropped as a repetition, or stands in `extra` as sent. Only a missing
-identity makes a record unusable. Pure: no I/O, no HTTP. Facts about the fields: APIS.md 1.4.
+identity makes a record unusable. Pure: no I/O, no HTTP. The fields: docs/qualys-flow.md, Records.
 """
 
 from __future__ import annotations

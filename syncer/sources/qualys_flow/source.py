@@ -1,7 +1,8 @@
 """Qualys Flow as the algorithm sees it: lists, single records and steps, asked as its parameter tables say.
 
 Invariant: it asks exactly what it is asked to ask, and tells truthfully what came. It knows the paths and
-their parameters (APIS.md 1.3, 1.5); fields are `records`, steps are `steps`, the form of lists is `paging`.
+their parameters (docs/qualys-flow.md, Lists and paging); fields are `records`, steps are `steps`, the form of
+lists is `paging`.
 """
 
 from __future__ import annotations
@@ -84,8 +85,8 @@ class QualysFlow:
     async def list_executions(self, partition: str, window: Window, page: int) -> Page[Execution]:
         """One page of the executions of a workflow.
 
-        `endAt` may be exclusive (APIS.md 1.5), so it is the first millisecond after the window: rows of that
-        millisecond may come too, none of the window's is missed.
+        `endAt` may be exclusive (docs/qualys-flow.md, Lists and paging), so it is the first millisecond after
+        the window: rows of that millisecond may come too, none of the window's is missed.
         """
         query = [
             ("startAt", to_iso_ms(window.start)),

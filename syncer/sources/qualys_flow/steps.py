@@ -1,7 +1,8 @@
 """The steps of one execution: all events with one request, payloads node by node only where that must be.
 
 Invariant: a list that is shorter than its own total is never taken for whole. What `includeData` brings is
-not documented (APIS.md 1.3): payloads with the events, nothing at all, or broken ones.
+not documented: payloads with the events, nothing at all, or broken ones (docs/qualys-flow.md, Steps and
+payloads).
 """
 
 from __future__ import annotations
