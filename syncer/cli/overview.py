@@ -117,7 +117,7 @@ def _rows(db: Database, query: str) -> list[Row]:
 
 
 def _counts(db: Database, query: str) -> dict[str, int]:
-    return dict(db.execute(text(query)).tuples().all())
+    return {row[0]: row[1] for row in db.execute(text(query))}
 
 
 def _grouped(db: Database, query: str) -> defaultdict[str, list[Row]]:
