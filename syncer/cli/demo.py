@@ -26,7 +26,7 @@ from syncer.cli.output import add_row, err, out, say, say_json, table
 from syncer.cli.passes import Pass, conduct
 from syncer.cli.queries import Answer, answers, rows_by_table
 from syncer.cli.simulators import Simulated, simulators, write_configuration
-from syncer.cli.summary import document, exit_code, tell_person
+from syncer.cli.summary import document, exit_code, tell, tell_person
 from syncer.cli.warehouse import ready, started_url
 from syncer.config import Settings
 from syncer.embedded import EmbeddedServer
@@ -114,37 +114,22 @@ class Demo:
         with ready(self._settings) as engine:
             self._part("syncer sync")
             passes, stop = conduct(engine, [self._connection], sync, command="demo")
-            code = exit_code(passes, stop)
             if stop.exit is not None:
-                return code
+                return tell("demo", passes, stop, as_json=self._as_json)
             landed, asked = rows_by_table(engine), answers(engine)
-        self._tell(passes, code, url, landed, asked)
-        if keep:
-            self._keep(url)
+        code = exit_code(passes, stop)
+        if self._as_json:
+            known = {"command": "demo", "exit_code": int(code), "url": url, "tables": landed}
+            parts = {"connections": list(map(document, passes)), "queries": list(map(_document, asked))}
+            say_json(known | parts)
         else:
-            self._part("Both are stopped and removed; `syncer demo --keep` leaves them running")
+            self._tell(passes, landed, asked)
+        self._end(url, keep=keep)
         return code
 
     def _tell(
-        self,
-        passes: Sequence[Pass[Report]],
-        code: Exit,
-        url: str,
-        landed: Mapping[str, int],
-        asked: Sequence[Answer],
+        self, passes: Sequence[Pass[Report]], landed: Mapping[str, int], asked: Sequence[Answer]
     ) -> None:
-        if self._as_json:
-            say_json(
-                {
-                    "command": "demo",
-                    "exit_code": int(code),
-                    "url": url,
-                    "connections": [document(each) for each in passes],
-                    "tables": landed,
-                    "queries": [_document(each) for each in asked],
-                }
-            )
-            return
         tell_person(passes)
         self._part("What landed in the schema history")
         made = table("table", "rows", right=("rows",))
@@ -155,11 +140,15 @@ class Demo:
             self._part(each.query.title)
             _tell_answer(each)
 
-    def _keep(self, url: str) -> None:
-        """Leave both running until somebody has looked enough."""
+    def _end(self, url: str, *, keep: bool) -> None:
+        """Where both are kept, wait until somebody has looked enough."""
+        if not keep:
+            self._part("Both are stopped and removed now; `syncer demo --keep` leaves them running")
+            return
         self._part("Both run until Ctrl-C, which removes them")
         self._say(f"psql {shlex.quote(url)}")
         self._say(f"syncer --config {self._file} status")
+        out.file.flush()
         with suppress(KeyboardInterrupt):
             threading.Event().wait()
 

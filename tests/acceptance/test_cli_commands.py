@@ -342,3 +342,17 @@ def test_a_demo_that_is_kept_serves_until_it_is_interrupted(bare: Cli) -> None:
         running.process.send_signal(2)
         assert running.wait().code == 0
         assert list(folder.iterdir()) == []
+
+
+def test_an_interrupted_demo_leaves_nothing_behind_either(bare: Cli) -> None:
+    with temporary_folder() as folder:
+        folder.chmod(0o777)
+        bare.env["TMPDIR"] = str(folder)
+        running = bare.start("demo", "--executions", "500")
+        assert running.process.stdout is not None
+        for line in iter(running.process.stdout.readline, ""):
+            if line.startswith("syncer sync"):
+                break
+        running.process.send_signal(2)
+        assert running.wait().code == 130
+        assert list(folder.iterdir()) == []
