@@ -27,8 +27,8 @@ from syncer.sources import Order, Paging
 MAX_PASSES = 5
 """Passes over a window that differ from each other before it is left for the next run."""
 
-WINDOW_ROWS = 10_000
-"""Rows that one window read by page numbers may hold before it is split: bounds memory and lost work."""
+WINDOW_ROWS = 2_000
+"""Rows that a window may hold before it is split: bounds memory, and what is read again after a wait."""
 
 SLACK = timedelta(seconds=2)
 """How far past its end a window's rows may lie: bounds that may be exclusive are asked a little wider."""
@@ -63,11 +63,15 @@ class Verdict(StrEnum):
 
 
 class Span(Struct, frozen=True, kw_only=True):
-    """A span read to a verdict: the ids in it, how many the source told. `end` is exclusive if `is_cut`."""
+    """A span read to a verdict: the ids in it, how many the source told. `end` is exclusive if `is_cut`.
+
+    `names` are the ids that the source surely has, those of rejects included; None where a reject names none.
+    """
 
     window: Window
     verdict: Verdict
     ids: frozenset[str]
+    names: frozenset[str] | None
     told: int | None
     is_cut: bool
 
@@ -83,13 +87,16 @@ class Portion(Struct, frozen=True, kw_only=True):
 
 
 class Listing(Struct, Generic[Row], frozen=True, kw_only=True):
-    """One answer of a list without windows; the last carries the verdict and the ids of the whole pass."""
+    """One answer of a list without windows; the last carries the verdict and the ids the source surely has.
+
+    `ids` is None where a reject has none: it may be any of those not listed.
+    """
 
     rows: tuple[Row, ...] = ()
     rejects: tuple[Reject, ...] = ()
     asked: Asked | None = None
     verdict: Verdict | None = None
-    ids: frozenset[str] = frozenset()
+    ids: frozenset[str] | None = None
 
 
 class _Disbelieved(Exception):
@@ -100,6 +107,10 @@ class _TooLarge(Exception):
     """The window holds more rows than page numbers can reach or memory should hold."""
 
 
+class _Boundless(Exception):
+    """The server ignores the bounds it is asked: to part a window changes nothing."""
+
+
 class _Pass:
     """What one pass over a window has seen: ids with their creation time, since the last cut."""
 
@@ -107,6 +118,7 @@ class _Pass:
         self.seen: dict[str, datetime] = {}
         self.told: int | None = None
         self.answers = 0
+        self.rejected: set[str | None] = set()
         self._last = _EPOCH
 
     def take(self, answer: Answer) -> Portion:
@@ -125,6 +137,7 @@ class _Pass:
         rows = tuple(row for row in portion.rows if self._is_new(row.execution_id, row.created_at))
         self._last = portion.rows[-1].created_at if portion.rows else self._last
         rejects = tuple(each for each in portion.rejects if self._is_new(reject_key(each), self._last))
+        self.rejected |= {reject.identity for reject in rejects}
         return structs.replace(portion, rows=rows, rejects=rejects)
 
     def _is_new(self, key: str, created_at: datetime) -> bool:
@@ -144,6 +157,11 @@ class _Pass:
         self.told = total
         return before
 
+    def names(self, ids: frozenset[str]) -> frozenset[str] | None:
+        """The ids with those of rejects, of whatever part of the window; None where a reject has none."""
+        named = {each for each in self.rejected if each is not None}
+        return ids | named if len(named) == len(self.rejected) else None
+
     def ids_from(self, instant: datetime) -> frozenset[str]:
         """Ids created at the instant or later."""
         return frozenset(key for key, created_at in self.seen.items() if created_at >= instant)
@@ -159,19 +177,21 @@ async def read_window(ask: Ask, window: Window, paging: Paging) -> AsyncIterator
 
     The last portion of every span carries its verdict; `covered` only ever grows. Raises what `ask` raises.
     """
-    reader = _Reader(ask, window, paging)
-    async for portion in reader.read():
-        yield portion
+    whole = Window(_floor(window.start, paging.tick), _ceil(window.end, paging.tick))
+    async for portion in _Reader(ask, whole, paging).read():
+        covered = portion.covered and min(portion.covered, window.end)
+        yield structs.replace(portion, covered=covered)
 
 
 class _Reader:
-    def __init__(self, ask: Ask, window: Window, paging: Paging, parent_total: int | None = None) -> None:
+    def __init__(self, ask: Ask, window: Window, paging: Paging, *, is_part: bool = False) -> None:
         self.ask = ask
         self.window = window
         self.paging = paging
         self.start = window.start
         self.by_numbers = paging.order is Order.NONE
-        self.parent_total = parent_total
+        self.is_part = is_part
+        self.can_part = True
 
     async def read(self) -> AsyncIterator[Portion]:
         previous: _Pass | None = None
@@ -184,9 +204,15 @@ class _Reader:
                 self.by_numbers, previous = True, None
                 continue
             except _TooLarge:
-                async for portion in self._split(current.told):
-                    yield portion
-                return
+                try:
+                    async for portion in self._split():
+                        yield portion
+                    return
+                except _Boundless:
+                    if self.is_part:
+                        raise
+                    self.can_part, self.by_numbers, previous = False, True, None
+                    continue
             verdict = self._verdict(current, previous)
             if verdict is not None:
                 yield Portion(covered=self.window.end, span=self._span(current, verdict))
@@ -208,6 +234,7 @@ class _Reader:
             window=Window(self.start, self.window.end),
             verdict=verdict,
             ids=frozenset(current.seen),
+            names=current.names(frozenset(current.seen)),
             told=current.told,
             is_cut=False,
         )
@@ -224,8 +251,8 @@ class _Reader:
             number += 1
             answer = await self.ask(window, number)
             portion = current.take(answer)
-            if bounded and self._is_too_large(max(current.told or 0, len(current.seen))):
-                raise _TooLarge
+            if bounded:
+                self._bound(answer.page, max(current.told or 0, len(current.seen)))
             yield portion
             is_short = answer.page.size < self.paging.page_size
             if not (portion.rows or portion.rejects) or (
@@ -233,16 +260,25 @@ class _Reader:
             ):
                 return
 
-    def _is_too_large(self, rows: int) -> bool:
-        if self.parent_total is not None and rows >= self.parent_total:
-            return False  # splitting changes nothing: the server ignores the bounds
-        can_split = self.window.end - self.start > self.paging.tick
-        return rows > (self.paging.max_rows or WINDOW_ROWS) and can_split
+    def _bound(self, page: Page[Execution], rows: int) -> None:
+        """Raise where the window is to be parted; a page mostly from elsewhere says that it cannot be."""
+        low, high = self.start - self.paging.tick, self.window.end + SLACK
+        elsewhere = sum(not low <= row.created_at <= high for row in page.rows)
+        if 2 * elsewhere > len(page.rows):
+            if self.is_part:
+                raise _Boundless
+            self.can_part = False
+        if self._is_too_large(rows):
+            raise _TooLarge
 
-    async def _split(self, total: int | None) -> AsyncIterator[Portion]:
+    def _is_too_large(self, rows: int) -> bool:
+        can_part = self.can_part and self.window.end - self.start > self.paging.tick
+        return can_part and rows > min(self.paging.max_rows or WINDOW_ROWS, WINDOW_ROWS)
+
+    async def _split(self) -> AsyncIterator[Portion]:
         """Read the two halves one after the other, the older first."""
         for half in halves(Window(self.start, self.window.end), self.paging.tick) or ():
-            reader = _Reader(self.ask, half, self.paging, parent_total=total)
+            reader = _Reader(self.ask, half, self.paging, is_part=True)
             reader.by_numbers = self.by_numbers
             async for portion in reader.read():
                 yield portion
@@ -269,17 +305,24 @@ class _Reader:
                 yield current.take(second)
                 if second.page.size == 0:
                     return
-            if not page.rows:
-                return
             if self._is_too_large(len(current.seen)):
                 raise _TooLarge
-            if page.rows[0].created_at == page.rows[-1].created_at == edge:
+            following = self._following(edge, page, rising)
+            if following == edge:
                 async for turned in self._turn_instant(current, edge, rising):
                     yield turned
-                edge = edge + self.paging.tick if rising else edge - self.paging.tick
-            else:
-                last = page.rows[-1].created_at
-                edge = _floor(last, self.paging.tick) if rising else _ceil(last, self.paging.tick)
+                following += self.paging.tick if rising else -self.paging.tick
+            edge = following
+
+    def _following(self, edge: datetime, page: Page[Execution], rising: bool) -> datetime:
+        """Where the walk goes on after a page; the same edge where the page lies within one tick of it."""
+        if not page.rows:
+            raise _Disbelieved  # a page of nothing but rejects gives no edge to go on from
+        last = page.rows[-1].created_at
+        following = _floor(last, self.paging.tick) if rising else _ceil(last, self.paging.tick)
+        if (following < edge) if rising else (following > edge):
+            raise _Disbelieved  # a page from before the edge would be served again and again
+        return following
 
     def _cut(self, current: _Pass, edge: datetime, total: int | None) -> Span | None:
         """Everything before the edge is proved if the totals agree: begin the window there from now on."""
@@ -287,7 +330,12 @@ class _Reader:
         if ids is None:
             return None
         span = Span(
-            window=Window(self.start, edge), verdict=Verdict.PROVED, ids=ids, told=len(ids), is_cut=True
+            window=Window(self.start, edge),
+            verdict=Verdict.PROVED,
+            ids=ids,
+            names=current.names(ids),
+            told=len(ids),
+            is_cut=True,
         )
         self.start = edge
         return span
@@ -300,8 +348,6 @@ class _Reader:
             raise _Disbelieved
         if times != sorted(times, reverse=not rising):
             raise _Disbelieved
-        if not times and len(page.rejects) >= self.paging.page_size:
-            raise _Disbelieved  # a page of nothing but rejects gives no edge to go on from
 
     async def _turn_instant(self, current: _Pass, edge: datetime, rising: bool) -> AsyncIterator[Portion]:
         """Read an instant with more rows than a page: turn its pages until a whole turn brings no new id."""
@@ -326,6 +372,7 @@ async def read_listing(
     previous: frozenset[str] | None = None
     for _ in range(MAX_PASSES):
         ids: set[str] = set()
+        rejected: set[str | None] = set()
         told: int | None = None
         for number in count(1):
             asked = now()
@@ -334,16 +381,18 @@ async def read_listing(
             rows = tuple(row for row in page.rows if key(row) not in ids)
             rejects = tuple(each for each in page.rejects if reject_key(each) not in ids)
             ids |= {key(row) for row in rows} | {reject_key(each) for each in rejects}
+            rejected |= {reject.identity for reject in rejects}
             yield Listing(rows=rows, rejects=rejects, asked=asked)
             is_short = page.size < page_size
             if not (rows or rejects) or (is_short and told is not None and len(ids) >= told):
                 break
         if told == len(ids) or frozenset(ids) == previous:
             verdict = Verdict.PROVED if told in (None, len(ids)) else Verdict.DISPUTED
-            yield Listing(verdict=verdict, ids=frozenset(ids))
+            named = ids | {each for each in rejected if each is not None}
+            yield Listing(verdict=verdict, ids=None if None in rejected else frozenset(named))
             return
         previous = frozenset(ids)
-    yield Listing(verdict=Verdict.UNPROVED, ids=previous or frozenset())
+    yield Listing(verdict=Verdict.UNPROVED)
 
 
 def _floor(instant: datetime, tick: timedelta) -> datetime:
