@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
@@ -69,7 +70,7 @@ def test_five_thousand_executions_with_eight_step_events_each_equal_the_truth(be
     ("switch", "reading"), [(name, reading) for name, readings in SWITCHES.items() for reading in readings]
 )
 def test_every_reading_of_the_documents_gives_the_same_copy(
-    bench: FlowBench, switch: str, reading: object
+    bench: FlowBench, switch: str, reading: Any
 ) -> None:
     simulator = Simulator(
         Outline(workflows=2, executions=14, running=2, tied=5),
