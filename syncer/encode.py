@@ -40,6 +40,9 @@ _STEP_EVENT = (
 _DOCUMENTS = frozenset({"definition", "properties", "extra", "variables", "categories", "details", "inputs"})
 _COMPARED_BY_THEMSELVES = frozenset({"definition", "variables"})
 
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+"""An object whose values stay as they are written: numbers keep their digits."""
+
 _UNSTORABLE = b'"[nested too deeply to be stored]"'
 
 
@@ -59,16 +62,14 @@ class Encoder:
         return [self._node(node) for node in nodes]
 
     def _node(self, node: Node) -> Columns:
-        columns = self._clean(
-            {
-                "name": node.name,
-                "node_type": node.node_type,
-                "position": node.position,
-                "next_node_ids": node.next_node_ids,
-                "script": node.script,
-                "inputs": node.inputs,
-            }
-        )
+        columns: Columns = {
+            "name": self._text(node.name),
+            "node_type": self._text(node.node_type),
+            "position": node.position,
+            "next_node_ids": [self._text(each) for each in node.next_node_ids],
+            "script": self._text(node.script),
+            "inputs": self.document(node.inputs),
+        }
         return {"node_id": node.node_id, **columns, "_row_hash": digest(columns)}
 
     def execution(self, execution: Execution) -> Columns:
@@ -96,7 +97,7 @@ class Encoder:
             **columns,
             "_outcome": event.outcome.value,
             "_role": event.role.value,
-            "_node_name": event.node_name,
+            "_node_name": self._text(event.node_name),
         }
         return {**columns, "_row_hash": digest(columns)}
 
@@ -107,9 +108,9 @@ class Encoder:
             "node_id": step.node_id,
             "attempt": step.attempt,
             "node_name": self._text(step.node_name),
-            "node_type": step.node_type,
+            "node_type": self._text(step.node_type),
             "position": step.position,
-            "status": step.status,
+            "status": self._text(step.status),
             "outcome": step.outcome.value,
             "message": message,
             "failure_reason": failure_reason(step.outcome.value, message),
@@ -155,7 +156,7 @@ class Encoder:
         return {
             "record_id": blake2b(reject.raw, digest_size=16).hexdigest(),
             "identity": self._text(reject.identity),
-            "reason": reject.reason,
+            "reason": self._text(reject.reason),
             "raw": kept,
         }
 
@@ -170,12 +171,13 @@ class Encoder:
         if isinstance(value, Outcome):
             return value.value
         if isinstance(value, str):
-            if (text := repair(value)) is not value and text != value:
-                mended.append(name)
-            return self._redactor.text(text)
+            mended += [name] if repair(value) != value else []
+            return self._text(value)
         if isinstance(value, tuple):
+            mended += [name] if any(repair(item) != item for item in value) else []
             return [self._text(item) for item in value]
         if isinstance(value, bytes) and name in _DOCUMENTS:
+            mended += [name] if jsonb.check(value) is not Safety.SAFE else []
             return self._document(value)
         return value
 
@@ -217,10 +219,13 @@ def _canonical(name: str, value: Any) -> Any:
         return value.timestamp()
     if not isinstance(value, bytes):
         return value
-    parsed = msgspec.json.decode(value)
-    if name == "categories":
-        parsed = _without_empties(parsed)
-    return msgspec.json.encode(parsed, order="sorted")
+    try:
+        parsed = msgspec.json.decode(value)
+        if name == "categories":
+            parsed = _without_empties(parsed)
+        return msgspec.json.encode(parsed, order="sorted")
+    except RecursionError:  # the depth jsonb takes is more than Python's stack does
+        return value
 
 
 def _without_empties(value: Any) -> Any:
@@ -232,6 +237,10 @@ def _without_empties(value: Any) -> Any:
 
 
 def _note_repaired(extra: bytes | None, names: list[str]) -> bytes:
-    document = msgspec.json.decode(extra) if extra else {}
-    document["_repaired"] = sorted({*document.get("_repaired", ()), *names})
+    try:
+        document = _OBJECT.decode(extra or b"{}")
+    except msgspec.ValidationError:  # too deep as a whole: what stands there is no object
+        document = {}
+    known = msgspec.json.decode(document.get("_repaired", b"[]"), type=list[str])
+    document["_repaired"] = msgspec.Raw(msgspec.json.encode(sorted({*known, *names})))
     return msgspec.json.encode(document)

@@ -20,9 +20,7 @@ from syncer.load.rows import EXTRA, bisect, copy, distinct, driver, upsert
 from syncer.model import Window
 from syncer.schema import executions
 
-_GUARD = sql.SQL(
-    "CASE WHEN s.updated_at <> t.updated_at THEN s.updated_at > t.updated_at ELSE s._asked_at >= t._asked_at END"
-)
+_GUARD = "CASE WHEN s.updated_at <> t.updated_at THEN s.updated_at > t.updated_at ELSE s._asked_at >= t._asked_at END"
 """Of two copies the one with the greater updated_at wins; equal or missing, the one asked for later."""
 
 _ENDED_AT = sql.SQL(
@@ -57,6 +55,10 @@ class Reading(Struct, frozen=True, kw_only=True):
     settle: timedelta
     with_steps: bool
 
+    def is_settling(self, ended_at: datetime | None) -> bool:
+        """Whether a row read now was read at end + settle or later; an end may be the last day of the calendar."""
+        return ended_at is not None and ended_at <= self.source_at - self.settle
+
 
 class Loaded(Struct, kw_only=True):
     """What became of a page: counts by fate, and the ids that are still open."""
@@ -66,10 +68,12 @@ class Loaded(Struct, kw_only=True):
     unchanged: int = 0
     open_ids: set[str] = set()
     refused: list[tuple[Columns, str]] = []
+    missing: int = 0
 
 
 class _Stored(Struct, frozen=True):
     row_hash: bytes
+    outcome: str
     ended_at: datetime | None
     is_final: bool
     is_settled: bool
@@ -82,15 +86,25 @@ def load_executions(db: Connection, rows: Sequence[Columns], reading: Reading) -
     stored = _stored(db, reading.connection_id, list(latest))
     loaded = Loaded()
     new = [_complete(row, reading) for key, row in latest.items() if key not in stored]
-    changed = [
-        _complete(row, reading)
+    seeming = [
+        _complete(row, reading, stored[key])
         for key, row in latest.items()
         if key in stored and stored[key].row_hash != row["_row_hash"]
     ]
-    same = [key for key in latest if key in stored and stored[key].row_hash == latest[key]["_row_hash"]]
+    written: set[str] = set()
     bisect(db, new, lambda part: _insert(db, part), lambda row, why: loaded.refused.append((row, why)))
-    bisect(db, changed, lambda part: _merge(db, part), lambda row, why: loaded.refused.append((row, why)))
-    _touch(db, reading, {key: stored[key] for key in same})
+    bisect(
+        db,
+        seeming,
+        lambda part: written.update(_merge(db, part)),
+        lambda row, why: loaded.refused.append((row, why)),
+    )
+    changed = [row for row in seeming if row["execution_id"] in written]
+    same = [key for key in latest if key in stored and stored[key].row_hash == latest[key]["_row_hash"]]
+    # Details may carry other fields than the list and say nothing new: such a copy makes final as well.
+    idle = {row["execution_id"] for row in seeming if row["_ended_at"] is not None} - written
+    idle -= {row["execution_id"] for row, _ in loaded.refused}
+    _touch(db, reading, {key: stored[key] for key in (*same, *sorted(idle))})
     set_variables(db, reading, {key: latest[key]["variables"] for key in same if "variables" in latest[key]})
     loaded.new, loaded.changed, loaded.unchanged = len(new), len(changed), len(same)
     loaded.open_ids = {row["execution_id"] for row in (*new, *changed) if row["settled_at"] is None}
@@ -100,21 +114,23 @@ def load_executions(db: Connection, rows: Sequence[Columns], reading: Reading) -
 
 def _stored(db: Connection, connection_id: str, ids: list[str]) -> dict[str, _Stored]:
     rows = driver(db).execute(
-        "SELECT execution_id, _row_hash, _ended_at, _final_at IS NOT NULL, settled_at IS NOT NULL,"
+        "SELECT execution_id, _row_hash, outcome, _ended_at, _final_at IS NOT NULL, settled_at IS NOT NULL,"
         " missing_since IS NOT NULL FROM history.executions WHERE connection_id = %s AND execution_id = ANY(%s)",
         (connection_id, ids),
     )
     return {key: _Stored(*rest) for key, *rest in rows}
 
 
-def _complete(row: Columns, reading: Reading) -> Columns:
-    """Add the daemon's own columns."""
+def _complete(row: Columns, reading: Reading, stored: _Stored | None = None) -> Columns:
+    """Add the daemon's own columns; an answer that says nothing of outcome and end leaves them as stored."""
     ended_at = row.get("ended_at")
     if ended_at is None and row.get("outcome") in ("succeeded", "failed", "canceled"):
         ended_at = reading.source_at
-    is_final = ended_at is not None and ended_at + reading.settle <= reading.source_at
+    if stored and "outcome" not in row and "ended_at" not in row:
+        ended_at = stored.ended_at
+    is_final = reading.is_settling(ended_at)
     return {
-        "outcome": "unknown",
+        "outcome": stored.outcome if stored else "unknown",
         **row,
         "connection_id": reading.connection_id,
         "steps_state": "due" if reading.with_steps else "off",
@@ -140,25 +156,20 @@ def _insert(db: Connection, rows: Sequence[Columns]) -> None:
         _merge(db, rows)
 
 
-def _merge(db: Connection, rows: Sequence[Columns]) -> None:
-    upsert(db, executions, rows, changed=_is_newer, overrides={"_ended_at": _ENDED_AT, "extra": EXTRA})
+def _merge(db: Connection, rows: Sequence[Columns]) -> set[str]:
+    overrides = {"_ended_at": _ENDED_AT, "extra": EXTRA}
+    return {str(key[1]) for key in upsert(db, executions, rows, changed=_is_newer, overrides=overrides)}
 
 
-def _is_newer(columns: Sequence[str]) -> sql.Composable:
+def _is_newer(columns: Sequence[str], new: str) -> sql.Composable:
     compared = [name for name in columns if name not in _NOT_COMPARED]
     return sql.SQL("{guard} AND ({distinct} OR t.missing_since IS NOT NULL)").format(
-        guard=_GUARD, distinct=distinct(compared)
+        guard=sql.SQL(_GUARD.replace("s.", f"{new}.")), distinct=distinct(compared, new)
     )
 
 
 def _touch(db: Connection, reading: Reading, same: Mapping[str, _Stored]) -> None:
-    final = [
-        key
-        for key, row in same.items()
-        if not row.is_final
-        and row.ended_at is not None
-        and row.ended_at + reading.settle <= reading.source_at
-    ]
+    final = [key for key, row in same.items() if not row.is_final and reading.is_settling(row.ended_at)]
     back = [key for key, row in same.items() if row.is_missing]
     if final:
         driver(db).execute(
@@ -167,8 +178,14 @@ def _touch(db: Connection, reading: Reading, same: Mapping[str, _Stored]) -> Non
                 steps_state = CASE WHEN e.steps_state = 'read' AND {_OPEN_STEP} THEN 'due' ELSE e.steps_state END,
                 settled_at = CASE WHEN e.steps_state IN ('gone', 'off')
                     OR (e.steps_state = 'read' AND NOT {_OPEN_STEP}) THEN %(now)s::timestamptz END
-            WHERE e.connection_id = %(connection)s AND e.execution_id = ANY(%(ids)s) AND e._final_at IS NULL""",
-            {"now": reading.now, "connection": reading.connection_id, "ids": sorted(final)},
+            WHERE e.connection_id = %(connection)s AND e.execution_id = ANY(%(ids)s) AND e._final_at IS NULL
+              AND e._ended_at IS NOT NULL AND e._asked_at <= %(asked)s""",
+            {
+                "now": reading.now,
+                "connection": reading.connection_id,
+                "ids": sorted(final),
+                "asked": reading.asked_at,
+            },
         )
     if back:
         driver(db).execute(
@@ -205,6 +222,15 @@ def mark_missing(db: Connection, connection_id: str, ids: Collection[str], reaso
         (now, reason, now, connection_id, sorted(ids)),
     )
     return cursor.rowcount
+
+
+def mark_running_deleted(db: Connection, connection_id: str, partition: str, now: datetime) -> None:
+    """Note that the executions of a partition that had not ended went with their workflow."""
+    driver(db).execute(
+        "UPDATE history.executions SET missing_since = %s, missing_reason = 'workflow_deleted', synced_at = %s"
+        " WHERE connection_id = %s AND _partition = %s AND _ended_at IS NULL AND missing_since IS NULL",
+        (now, now, connection_id, partition),
+    )
 
 
 def mark_unlisted(
@@ -268,11 +294,11 @@ def open_executions(db: Connection, connection_id: str, partition: str) -> list[
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
-def partitions_with_open(db: Connection, connection_id: str) -> list[str]:
-    """Partitions that hold open executions whose row needs another look."""
+def partitions_with_open(db: Connection, connection_id: str, horizon_start: datetime) -> list[str]:
+    """Partitions that hold open executions whose row needs another look, or that have left the horizon."""
     rows = driver(db).execute(
         "SELECT DISTINCT _partition FROM history.executions WHERE connection_id = %s"
-        " AND settled_at IS NULL AND missing_since IS NULL AND _final_at IS NULL ORDER BY 1",
-        (connection_id,),
+        " AND settled_at IS NULL AND missing_since IS NULL AND (_final_at IS NULL OR created_at < %s) ORDER BY 1",
+        (connection_id, horizon_start),
     )
     return [partition for (partition,) in rows]

@@ -38,7 +38,7 @@ _UNSTORABLE = (
 )
 
 
-_EXTRA_DIFFERS = sql.SQL("coalesce(t.extra || s.extra, s.extra, t.extra) IS DISTINCT FROM t.extra")
+_EXTRA_DIFFERS = sql.SQL("coalesce(t.extra || {new}.extra, {new}.extra, t.extra) IS DISTINCT FROM t.extra")
 EXTRA = sql.SQL("coalesce(t.extra || excluded.extra, excluded.extra, t.extra)")
 """Fields without a column are merged: one that an answer does not carry stays."""
 
@@ -90,14 +90,16 @@ def upsert(
     table: Table,
     rows: Sequence[Row],
     *,
-    changed: Callable[[Sequence[str]], sql.Composable],
+    changed: Callable[[Sequence[str], str], sql.Composable],
     overrides: Mapping[str, sql.Composable] | None = None,
-) -> None:
+) -> list[tuple[Any, ...]]:
     """Stage rows and merge them into the table, writing and locking only those for which `changed` holds.
 
-    `changed` says, for the columns at hand, when `s` (staged) differs from `t` (stored); `overrides` replaces the
-    value that a column is set to, written in terms of `t` and `excluded`.
+    `changed(columns, new)` says when the row called `new` is to replace `t`, the stored one. It is asked twice:
+    before rows are locked, and again where another process wrote one meanwhile. `overrides` replaces the value that
+    a column is set to, written in terms of `t` and `excluded`. Returns the keys of the rows written.
     """
+    written: list[tuple[Any, ...]] = []
     for columns, group in _by_columns(table, rows).items():
         stage = _stage(db, table)
         copy(db, table, group, into=stage)
@@ -113,7 +115,7 @@ def upsert(
         statement = sql.SQL(
             "INSERT INTO {table} AS t ({columns}) SELECT {staged} FROM {stage} s LEFT JOIN {table} t ON {same} "
             "WHERE t.{first} IS NULL OR ({changed}) ORDER BY {order} "
-            "ON CONFLICT ({key}) DO UPDATE SET {assignments}"
+            "ON CONFLICT ({key}) DO UPDATE SET {assignments} WHERE {still_changed} RETURNING {returned}"
         ).format(
             table=name_of(table),
             columns=_names(columns),
@@ -121,13 +123,16 @@ def upsert(
             stage=stage,
             same=_same(key, "s", "t"),
             first=sql.Identifier(key[0]),
-            changed=changed(columns),
+            changed=changed(columns, "s"),
+            still_changed=changed(columns, "excluded"),
+            returned=_names(key, "t"),
             order=_names(key, "s"),
             key=_names(key),
             assignments=sql.SQL(", ").join(assignments),
         )
-        driver(db).execute(statement)
+        written += driver(db).execute(statement).fetchall()
         driver(db).execute(sql.SQL("DELETE FROM {}").format(stage))
+    return written
 
 
 def delete(db: Connection, table: Table, keys: Sequence[Sequence[Any]]) -> None:
@@ -151,12 +156,13 @@ def delete(db: Connection, table: Table, keys: Sequence[Sequence[Any]]) -> None:
     )
 
 
-def distinct(columns: Iterable[str]) -> sql.Composable:
-    """SQL: whether any of the columns differs between `s` and `t`; of `extra` only the fields that `s` holds."""
+def distinct(columns: Iterable[str], new: str) -> sql.Composable:
+    """SQL: whether any of the columns differs between `new` and `t`; of `extra` only the fields that `new` holds."""
     names = tuple(columns)
     plain = [name for name in names if name != "extra"]
-    differs = sql.SQL("({}) IS DISTINCT FROM ({})").format(_names(plain, "s"), _names(plain, "t"))
-    return sql.SQL("({} OR {})").format(differs, _EXTRA_DIFFERS) if "extra" in names else differs
+    differs = sql.SQL("({}) IS DISTINCT FROM ({})").format(_names(plain, new), _names(plain, "t"))
+    extra = _EXTRA_DIFFERS.format(new=sql.Identifier(new))
+    return sql.SQL("({} OR {})").format(differs, extra) if "extra" in names else differs
 
 
 def bisect(

@@ -136,8 +136,9 @@ class _Folder:
         execution_id = read.ref.execution_id
         owner = self._owners[execution_id]
         own = {"connection_id": self._connection_id, "execution_id": execution_id, "synced_at": self._now}
-        fresh = {event.event_id: event for event in answer.events}
-        stored = [event for key, event in self._events[execution_id].items() if key not in fresh]
+        known = self._events[execution_id]
+        fresh = {e.event_id: e for e in answer.events if not _is_older(e, known.get(e.event_id))}
+        stored = [event for key, event in known.items() if key not in fresh]
         attempts = fold([*fresh.values(), *stored], answer.payloads, execution_ended=owner.has_ended)
         named = [self._named(execution_id, owner.workflow_id, step) for step in attempts]
         events = [self._encoder.step_event(event, owner.tags) for event in fresh.values()]
@@ -167,6 +168,13 @@ class _Folder:
             or self._names.get((workflow_id, step.node_id))
         )
         return msgspec.structs.replace(step, node_name=name)
+
+
+def _is_older(event: StepEvent, stored: StepEvent | None) -> bool:
+    """Whether the stored copy of an event is newer than this one."""
+    if stored is None or not event.updated_at or not stored.updated_at:
+        return False
+    return event.updated_at < stored.updated_at
 
 
 def _differences(
@@ -315,13 +323,13 @@ def _stored_events(db: Connection, connection_id: str, ids: Sequence[str]) -> di
     if not ids:
         return stored
     rows = driver(db).execute(
-        "SELECT execution_id, event_id, node_id, node_type, event_order, status, created_at, started_at, ended_at,"
-        " message, _outcome, _role, _node_name FROM history.step_events"
+        "SELECT execution_id, event_id, node_id, node_type, event_order, status, created_at, updated_at,"
+        " started_at, ended_at, message, _outcome, _role, _node_name FROM history.step_events"
         " WHERE connection_id = %s AND execution_id = ANY(%s)",
         (connection_id, list(ids)),
     )
     names = ("execution_id", "event_id", "node_id", "node_type", "event_order", "status", "created_at",
-             "started_at", "ended_at", "message", "outcome", "role", "node_name")  # fmt: skip
+             "updated_at", "started_at", "ended_at", "message", "outcome", "role", "node_name")  # fmt: skip
     for values in rows:
         fields = dict(zip(names, values, strict=True))
         fields["outcome"], fields["role"] = Outcome(fields["outcome"]), Role(fields["role"])

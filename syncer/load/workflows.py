@@ -20,7 +20,7 @@ from syncer.load.rows import EXTRA, distinct, driver, upsert
 from syncer.model import Workflow
 from syncer.schema import workflow_nodes, workflows
 
-_GUARD = sql.SQL("s._asked_at >= t._asked_at")
+_GUARD = sql.SQL("{}._asked_at >= t._asked_at")
 _OWN = frozenset({"connection_id", "workflow_id", "node_id", "synced_at", "_row_hash", "_asked_at"})
 
 
@@ -36,8 +36,10 @@ def load_workflows(
     db: Connection, connection_id: str, rows: Sequence[WorkflowRow], *, asked_at: datetime, now: datetime
 ) -> int:
     """Write workflows that are new or changed with their revisions and nodes; returns how many were sent."""
-    stored = _stored(db, connection_id, [row.columns["workflow_id"] for row in rows])
-    changed = [row for row in rows if _differs(row, stored.get(row.columns["workflow_id"]))]
+    latest = {str(row.columns["workflow_id"]): row for row in rows}
+    stored = _stored(db, connection_id, list(latest))
+    changed = [row for key, row in latest.items() if _differs(row, stored.get(key))]
+    _follow_again(db, connection_id, [key for key, known in stored.items() if known.is_missing], now)
     own = {
         "connection_id": connection_id,
         "missing_since": None,
@@ -57,6 +59,16 @@ def load_workflows(
             _load_revision(db, connection_id, row, now)
             _load_nodes(db, connection_id, row.columns["workflow_id"], row.nodes, now)
     return len(changed)
+
+
+def _follow_again(db: Connection, connection_id: str, workflow_ids: Sequence[str], now: datetime) -> None:
+    """Put executions of workflows that came back among the open ones again."""
+    if workflow_ids:
+        driver(db).execute(
+            "UPDATE history.executions SET missing_since = NULL, missing_reason = NULL, synced_at = %s"
+            " WHERE connection_id = %s AND workflow_id = ANY(%s) AND missing_reason = 'workflow_deleted'",
+            (now, connection_id, sorted(workflow_ids)),
+        )
 
 
 class _Stored(Struct, frozen=True):
@@ -85,30 +97,44 @@ def _parsed(document: bytes | None) -> Any:
     return None if document is None else msgspec.json.decode(document)
 
 
-def _is_newer(columns: Sequence[str]) -> sql.Composable:
-    return sql.SQL("{} AND {}").format(_GUARD, distinct(name for name in columns if name not in _OWN))
+def _is_newer(columns: Sequence[str], new: str) -> sql.Composable:
+    guard = _GUARD.format(sql.Identifier(new))
+    return sql.SQL("{} AND {}").format(guard, _differing(columns, new))
+
+
+def _differing(columns: Sequence[str], new: str) -> sql.Composable:
+    return distinct((name for name in columns if name not in _OWN), new)
 
 
 def _load_revision(db: Connection, connection_id: str, row: WorkflowRow, now: datetime) -> None:
-    """Keep the definition under its revision; the one it replaces was last seen at the pass before this one."""
+    """Keep the definition under its revision; the one it replaces was last seen at the pass before this one.
+
+    A revision may come back: the one seen last is the one in force.
+    """
     key = {"connection": connection_id, "workflow": row.columns["workflow_id"], "revision": row.revision_id}
     definition = row.columns.get("definition")
-    inserted = driver(db).execute(
+    in_force = driver(db).execute(
+        "SELECT revision FROM history.workflow_revisions WHERE connection_id = %(connection)s"
+        " AND workflow_id = %(workflow)s ORDER BY last_seen_at DESC, first_seen_at DESC LIMIT 1",
+        key,
+    )
+    former = in_force.fetchone()
+    if former == (row.revision_id,):
+        return
+    driver(db).execute(
         "INSERT INTO history.workflow_revisions"
         " (connection_id, workflow_id, revision, definition, first_seen_at, last_seen_at)"
         " VALUES (%(connection)s, %(workflow)s, %(revision)s, %(definition)s::jsonb, %(now)s, %(now)s)"
-        " ON CONFLICT DO NOTHING",
+        " ON CONFLICT (connection_id, workflow_id, revision) DO UPDATE SET last_seen_at = excluded.last_seen_at",
         {**key, "definition": None if definition is None else definition.decode(), "now": now},
     )
-    if inserted.rowcount:
+    if former is not None:
         driver(db).execute(
             "UPDATE history.workflow_revisions r SET last_seen_at = w.last_success_at FROM syncer.watermarks w"
             " WHERE w.connection_id = r.connection_id AND w.stream = 'workflows' AND w.partition = ''"
-            " AND r.connection_id = %(connection)s AND r.workflow_id = %(workflow)s AND r.revision <> %(revision)s"
-            " AND r.last_seen_at < w.last_success_at AND r.first_seen_at = ("
-            "   SELECT max(first_seen_at) FROM history.workflow_revisions"
-            "   WHERE connection_id = %(connection)s AND workflow_id = %(workflow)s AND revision <> %(revision)s)",
-            key,
+            " AND r.connection_id = %(connection)s AND r.workflow_id = %(workflow)s AND r.revision = %(former)s"
+            " AND r.last_seen_at < w.last_success_at",
+            {**key, "former": former[0]},
         )
 
 
@@ -121,7 +147,7 @@ def _load_nodes(
         db,
         workflow_nodes,
         list(latest.values()),
-        changed=lambda columns: distinct(name for name in columns if name not in _OWN),
+        changed=_differing,
     )
     driver(db).execute(
         "UPDATE history.workflow_nodes SET removed_at = %s, synced_at = %s WHERE connection_id = %s"
@@ -149,6 +175,18 @@ def present_workflows(db: Connection, connection_id: str) -> list[Workflow]:
         (connection_id,),
     )
     return [Workflow(workflow_id=workflow_id, name=name) for workflow_id, name in rows]
+
+
+def unread_deletions(db: Connection, connection_id: str) -> list[str]:
+    """Deleted workflows whose executions were not read since they were found deleted."""
+    rows = driver(db).execute(
+        "SELECT w.workflow_id FROM history.workflows w LEFT JOIN syncer.watermarks m"
+        " ON m.connection_id = w.connection_id AND m.stream = 'executions' AND m.partition = w.workflow_id"
+        " WHERE w.connection_id = %s AND w.missing_since IS NOT NULL"
+        " AND coalesce(m.last_success_at < w.missing_since, true) ORDER BY 1",
+        (connection_id,),
+    )
+    return [workflow_id for (workflow_id,) in rows]
 
 
 def node_names(

@@ -131,16 +131,27 @@ class LedgerEntry(Struct, frozen=True):
     kind: str
 
 
+_ENTRY = (
+    backfill_windows.c.partition,
+    backfill_windows.c.since,
+    backfill_windows.c.until,
+    backfill_windows.c.position,
+    backfill_windows.c.kind,
+)
+
+
+def current_entry(db: Connection, connection_id: str, entry: LedgerEntry) -> LedgerEntry | None:
+    """The entry as it stands now; None where it is finished."""
+    row = db.execute(
+        select(*_ENTRY).where(_is_entry(connection_id, entry), backfill_windows.c.state == "open")
+    ).first()
+    return LedgerEntry(*row) if row else None
+
+
 def open_entries(db: Connection, connection_id: str, kind: str) -> list[LedgerEntry]:
     """Spans of history that are not finished, oldest first."""
     rows = db.execute(
-        select(
-            backfill_windows.c.partition,
-            backfill_windows.c.since,
-            backfill_windows.c.until,
-            backfill_windows.c.position,
-            backfill_windows.c.kind,
-        )
+        select(*_ENTRY)
         .where(
             backfill_windows.c.connection_id == connection_id,
             backfill_windows.c.kind == kind,
@@ -194,19 +205,30 @@ def open_history(db: Connection, connection_id: str, partition: str, span: Windo
 
 
 def prolong_entries(db: Connection, connection_id: str, partitions: Sequence[str], span: Window) -> None:
-    """Let unfinished spans with the same start end later: an open-ended backfill goes on where it was."""
-    db.execute(
-        update(backfill_windows)
-        .where(
-            backfill_windows.c.connection_id == connection_id,
-            backfill_windows.c.partition.in_(partitions),
-            backfill_windows.c.since == span.start,
-            backfill_windows.c.until < span.end,
-            backfill_windows.c.kind == "backfill",
-            backfill_windows.c.state == "open",
-        )
-        .values(until=span.end)
+    """Let the longest unfinished span with the same start end later: an open-ended backfill goes on where it was."""
+    same_start = and_(
+        backfill_windows.c.connection_id == connection_id,
+        backfill_windows.c.since == span.start,
+        backfill_windows.c.until <= span.end,
     )
+    rows = db.execute(
+        select(backfill_windows.c.partition, func.max(backfill_windows.c.until))
+        .where(same_start, backfill_windows.c.partition.in_(partitions))
+        .group_by(backfill_windows.c.partition)
+        .order_by(backfill_windows.c.partition)
+    )
+    for partition, until in rows.all():
+        db.execute(
+            update(backfill_windows)
+            .where(
+                same_start,
+                backfill_windows.c.partition == partition,
+                backfill_windows.c.until == until,
+                backfill_windows.c.kind == "backfill",
+                backfill_windows.c.state == "open",
+            )
+            .values(until=span.end)
+        )
 
 
 def advance_entry(db: Connection, connection_id: str, entry: LedgerEntry, position: datetime) -> None:

@@ -13,13 +13,14 @@ from functools import partial
 from msgspec import Struct
 from sqlalchemy import Connection as Database
 
-from syncer.errors import ContractError, NotFound
+from syncer.errors import ContractError, NotFound, TransientError
 from syncer.load.executions import (
     Loaded,
     Reading,
     age_out,
     load_executions,
     mark_missing,
+    mark_running_deleted,
     mark_unlisted,
     open_executions,
     partitions_with_open,
@@ -86,6 +87,23 @@ async def sync_live(
         return True
 
 
+async def sync_last(session: Session, partition: str, seen: Seen) -> bool:
+    """Read the partition of a deleted workflow a last time; what still runs is lost with the workflow."""
+    try:
+        if not await sync_live(session, partition, None, seen):
+            return False
+    except NotFound:
+        session.log.info("deleted with its executions", partition=partition)
+
+    def close(db: Database) -> None:
+        now = session.writer.now()
+        watermarks.note_success(db, session.name, EXECUTIONS, partition, now=now)
+        mark_running_deleted(db, session.name, partition, now)
+
+    await session.writer.run(close)
+    return True
+
+
 def _is_unmoved(session: Session, mark: Watermark, hint: str | None) -> bool:
     swept_at = mark.swept_at
     is_fresh = swept_at is not None and swept_at + session.connection.sweep > session.writer.now()
@@ -97,24 +115,31 @@ async def sync_history(session: Session, entry: LedgerEntry) -> bool:
     async with session.lease(EXECUTIONS, entry.partition, "history") as lease:
         if lease is None:
             return False
-        start = entry.position
-        if start < session.horizon_start(margin=timedelta(0)):
-            start = min(session.horizon_start(), entry.until)
-            if entry.kind == "initial":
-                await _note_lost(session, lease, Window(entry.position, start), is_live=False)
-
-        def move(db: Database, covered: datetime) -> None:
-            watermarks.advance_entry(db, session.name, entry, covered)
-
-        def finish(db: Database, now: datetime) -> None:
-            watermarks.finish_entry(db, session.name, entry, now)
-            whole_from = entry.since if start == entry.position else start
-            watermarks.extend(db, session.name, entry.partition, Window(whole_from, entry.until))
-
-        if start < entry.until:
-            await _read(session, lease, Window(start, entry.until), move, Seen(ids=set()))
-        await session.commit(lease, finish)
+        current = await session.writer.run(lambda db: watermarks.current_entry(db, session.name, entry))
+        if current is not None:
+            await _copy_entry(session, lease, current)
         return True
+
+
+async def _copy_entry(session: Session, lease: Lease, entry: LedgerEntry) -> None:
+    start, horizon = entry.position, session.horizon_start()
+    if start < session.horizon_start(margin=timedelta(0)):
+        start = min(horizon, entry.until)
+        if entry.kind == "initial":
+            await _note_lost(session, lease, Window(entry.position, start), is_live=False)
+
+    def move(db: Database, covered: datetime) -> None:
+        watermarks.advance_entry(db, session.name, entry, covered)
+
+    def finish(db: Database, now: datetime) -> None:
+        watermarks.finish_entry(db, session.name, entry, now)
+        # An earlier run may have skipped what was deleted by then; nothing after today's horizon was.
+        whole_from = entry.since if start == entry.since else max(entry.since, min(start, horizon))
+        watermarks.extend(db, session.name, entry.partition, Window(whole_from, entry.until))
+
+    if start < entry.until:
+        await _read(session, lease, Window(start, entry.until), move, Seen(ids=set()))
+    await session.commit(lease, finish)
 
 
 async def sync_open(session: Session, partition: str, seen: Seen) -> bool:
@@ -142,16 +167,21 @@ async def sync_open(session: Session, partition: str, seen: Seen) -> bool:
             if row["execution_id"] in refs
         ]
         for look in open_looks(candidates, session.source.paging.page_size):
-            if isinstance(look, Window):
-                await _read(session, lease, look, _stay, seen)
-            else:
-                await _look(session, lease, refs[look])
+            try:
+                if isinstance(look, Window):
+                    await _read(session, lease, look, _stay, seen)
+                else:
+                    await _look(session, lease, refs[look])
+                session.note_answer()
+            except (TransientError, ContractError) as error:  # its own: the others must not grow stale
+                await session.note_failure(EXECUTIONS, partition, error)
         return True
 
 
 async def partitions_to_look_at(session: Session) -> list[str]:
-    """Partitions with executions whose row may still change."""
-    return await session.writer.run(lambda db: partitions_with_open(db, session.name))
+    """Partitions with executions whose row may still change, or that left the horizon unsettled."""
+    horizon = session.horizon_start()
+    return await session.writer.run(lambda db: partitions_with_open(db, session.name, horizon))
 
 
 def _stay(_db: Database, _covered: datetime) -> None:
@@ -172,7 +202,8 @@ async def _read(session: Session, lease: Lease, window: Window, move: Move, seen
         loaded = await session.commit(lease, land)
         seen.ids |= loaded.open_ids
         session.report.rows["executions"] += len(portion.rows)
-        session.report.quarantined += len(portion.rejects)
+        session.report.quarantined += len(portion.rejects) + len(loaded.refused)
+        session.report.missing += loaded.missing
         if portion.span is not None:
             _judge(session, portion.span)
 
@@ -186,11 +217,11 @@ def _land(
     rejects = [session.encoder.reject(reject) for reject in portion.rejects]
     rejects += [session.encoder.reject(_refused(row, why)) for row, why in loaded.refused]
     put_aside(db, session.name, EXECUTIONS, partition, rejects, now)
-    resolve_identities(db, session.name, EXECUTIONS, [row.execution_id for row in portion.rows], now)
+    refused = {str(row["execution_id"]) for row, _ in loaded.refused}
+    good = {row.execution_id for row in portion.rows} - refused
+    resolve_identities(db, session.name, EXECUTIONS, good, now)
     if portion.span is not None:
-        session.report.missing += _note_span(
-            session, portion.span, session.reading(partition, began, now), db
-        )
+        loaded.missing = _note_span(session, portion.span, session.reading(partition, began, now), db)
     if portion.covered is not None:
         move(db, portion.covered)
     return loaded
@@ -205,7 +236,10 @@ def _note_span(session: Session, span: Span, reading: Reading, db: Database) -> 
     """Keep the verdict; what a proved span did not list is gone at the source."""
     if span.verdict is Verdict.PROVED:
         watermarks.resolve_windows(db, session.name, reading.partition, span.window, reading.now)
-        return mark_unlisted(db, reading, span.window, end_belongs=not span.is_cut, ids=span.ids)
+        if span.names is None:
+            return 0  # a record without an id may be any of those not listed
+        served = Window(max(span.window.start, session.horizon_start()), span.window.end)
+        return mark_unlisted(db, reading, served, end_belongs=not span.is_cut, ids=span.names)
     finding = Finding(span.window, span.verdict.value, span.told, len(span.ids))
     watermarks.note_window(db, session.name, reading.partition, finding, reading.now)
     return 0
@@ -228,8 +262,9 @@ async def _look(session: Session, lease: Lease, ref: ExecutionRef) -> None:
     try:
         look = await session.source.read_execution(ref)
     except NotFound:
+        reason = "gone" if ref.created_at >= session.horizon_start() else "aged_out"
         await session.commit(
-            lease, lambda db, now: mark_missing(db, session.name, [ref.execution_id], "gone", now)
+            lease, lambda db, now: mark_missing(db, session.name, [ref.execution_id], reason, now)
         )
         session.report.missing += 1
         return
