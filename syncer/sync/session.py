@@ -27,6 +27,7 @@ from syncer.errors import (
     Stopped,
     SyncerError,
     TransientError,
+    WarehouseError,
 )
 from syncer.http import Gate
 from syncer.load.executions import Reading
@@ -56,6 +57,7 @@ class Failure(Struct, frozen=True, kw_only=True):
     stream: str
     partition: str
     message: str
+    hint: str | None = None
 
 
 class Report(Struct, kw_only=True):
@@ -154,7 +156,7 @@ class Session:
         while True:
             await asyncio.sleep(HEARTBEAT)
             for lease in tuple(self._held):
-                with suppress(LeaseLost):  # the next commit under it will find out
+                with suppress(LeaseLost, WarehouseError):  # the next commit under it will find out
                     await self.commit(lease, lambda _db, _now: None)
 
     @asynccontextmanager
@@ -188,11 +190,12 @@ class Session:
         *,
         workers: int,
         name: Callable[[Item], str] = str,
+        waits: bool = True,
     ) -> None:
         """Work on all items, a few at a time, waiting as the source says; one that fails does not stop the others.
 
         `work` returns False where another process holds the item; it is tried again at the end. Failures are noted
-        under the item's name.
+        under the item's name. Who holds a lease around it passes `waits=False`: RateLimited is raised instead.
         """
         pending = deque(items)
         while pending:
@@ -201,6 +204,8 @@ class Session:
             pending.extend(crew.busy)
             if crew.crash is not None:
                 raise crew.crash
+            if crew.limit is not None and not waits:
+                raise crew.limit
             if crew.limit is not None:
                 await self.wait(crew.limit)
             elif pending:
@@ -214,7 +219,8 @@ class Session:
     async def note_failure(self, stream: str, partition: str, error: SyncerError) -> None:
         """Record a failed part; raises it again when the source seems to be away altogether."""
         error.at(connection=self.name, stream=stream)
-        self.report.failures.append(Failure(stream=stream, partition=partition, message=error.message))
+        failure = Failure(stream=stream, partition=partition, message=error.message, hint=error.hint)
+        self.report.failures.append(failure)
         self.log.warning("failed", stream=stream, partition=partition, error=error.message, hint=error.hint)
         if stream == watermarks.EXECUTIONS:
             await self.writer.run(
@@ -229,10 +235,11 @@ class Session:
     async def wait(self, limit: RateLimited) -> None:
         """Sleep as long as the source says, having written it down; Stopped where that is longer than we may."""
         remaining = limit.until - self._clock()
-        await self.writer.run(lambda db: runs.note_wait(db, self.name, remaining, limit.message))
+        reason = self.gate.reason or limit.message
+        await self.writer.run(lambda db: runs.note_wait(db, self.name, remaining, reason))
         if self._deadline is not None and limit.until >= self._deadline:
             raise Stopped(f"the source asks to wait until {limit.until:%Y-%m-%d %H:%M:%S} UTC")
-        self.log.info("waiting", until=limit.until.isoformat(), reason=limit.message)
+        self.log.info("waiting", until=limit.until.isoformat(), reason=reason)
         self.report.waiting_until = limit.until
         try:
             while (left := (limit.until - self._clock()) / timedelta(seconds=1)) > 0:

@@ -18,7 +18,7 @@ from syncer.errors import ContractError, NotFound, TransientError
 from syncer.load.steps import StepsRead, due_steps, load_steps, mark_failed
 from syncer.model import ExecutionRef, Reject
 from syncer.state.leases import Lease
-from syncer.state.quarantine import put_aside
+from syncer.state.quarantine import put_aside, resolve_identities
 from syncer.sync.session import Session
 
 STEPS = "steps"
@@ -49,7 +49,11 @@ async def sync_steps(session: Session, span: Span = EVERYTHING, *, running: bool
     async with session.lease(STEPS, "", "live") as lease:
         if lease is None:
             return False
+        former: list[ExecutionRef] = []
         while refs := await session.writer.run(lambda db: _due(db, session.name, span, running)):
+            if refs == former:  # they changed after they were asked for: the next pass sees why
+                return True
+            former = refs
             session.report.expected[STEPS] = session.report.rows[STEPS] + len(refs)
             await _work_off(session, lease, refs)
         return True
@@ -72,9 +76,8 @@ async def _work_off(session: Session, lease: Lease, refs: Sequence[ExecutionRef]
     committing = asyncio.create_task(committer.run())
 
     async def read(ref: ExecutionRef) -> bool:
-        result = await _read(session, lease, ref)
-        if result is not None:
-            await committer.take(result)
+        if not committer.is_broken:
+            await committer.take(await _read(session, lease, ref))
         return True
 
     try:
@@ -84,6 +87,7 @@ async def _work_off(session: Session, lease: Lease, refs: Sequence[ExecutionRef]
             read,
             workers=session.connection.max_concurrency,
             name=lambda ref: f"{ref.partition}/{ref.execution_id}",
+            waits=False,
         )
     finally:
         await committer.finish()
@@ -99,10 +103,13 @@ class _Committer:
         self._results: asyncio.Queue[StepsRead | None] = asyncio.Queue(maxsize=2 * BUNDLE)
         self._error: Exception | None = None
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether nothing more can land, so that nothing more is worth a request; `run` raises why."""
+        return self._error is not None
+
     async def take(self, read: StepsRead) -> None:
-        """Accept one execution's steps; raises what keeps them from landing."""
-        if self._error is not None:
-            raise self._error
+        """Accept one execution's steps."""
         await self._results.put(read)
 
     async def finish(self) -> None:
@@ -136,7 +143,7 @@ class _Committer:
         session.report.rows["step_events"] += sum(len(read.answer.events) for read in reads if read.answer)
 
 
-async def _read(session: Session, lease: Lease, ref: ExecutionRef) -> StepsRead | None:
+async def _read(session: Session, lease: Lease, ref: ExecutionRef) -> StepsRead:
     """Fetch one execution's steps; a failure that is its own puts it back on the list for later."""
     asked = session.writer.now()
     try:
@@ -157,6 +164,7 @@ def land_steps(
     db: Database, connection_id: str, reads: Sequence[StepsRead], encoder: Encoder, now: datetime
 ) -> None:
     """Write the steps of several executions; what PostgreSQL refuses waits for another attempt, and is listed."""
+    resolve_identities(db, connection_id, STEPS, _identities(reads), now)
     for read in reads:
         if read.answer is not None and read.answer.rejects:
             rejects = [encoder.reject(reject) for reject in read.answer.rejects]
@@ -165,3 +173,9 @@ def land_steps(
         record = encoder.reject(Reject(raw=execution_id.encode(), reason=reason, identity=execution_id))
         put_aside(db, connection_id, STEPS, execution_id, [record], now)
         mark_failed(db, connection_id, execution_id, retry_after=RETRY_AFTER, now=now)
+
+
+def _identities(reads: Sequence[StepsRead]) -> set[str]:
+    """What these reads bring a good copy of, as far as records put aside may bear its name."""
+    events = {event.event_id for read in reads if read.answer is not None for event in read.answer.events}
+    return events | {read.ref.execution_id for read in reads}

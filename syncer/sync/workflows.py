@@ -10,8 +10,9 @@ from hashlib import blake2b
 from msgspec import UNSET, Struct, structs
 from sqlalchemy import Connection as Database
 
+from syncer.decode.record import LONGEST_ID
 from syncer.encode import Encoder
-from syncer.errors import ContractError, NotFound
+from syncer.errors import ContractError, NotFound, TransientError
 from syncer.load.workflows import WorkflowRow, known_workflows, load_workflows, mark_deleted
 from syncer.model import Workflow
 from syncer.paging import Listing, Verdict, read_listing
@@ -84,7 +85,9 @@ async def _conclude(session: Session, lease: Lease, answer: Listing[Workflow]) -
 
     def write(db: Database, now: datetime) -> list[str]:
         watermarks.note_success(db, session.name, watermarks.WORKFLOWS, "", now=now)
-        return mark_deleted(db, session.name, answer.ids, now) if answer.verdict is Verdict.PROVED else []
+        if answer.verdict is not Verdict.PROVED or answer.ids is None:
+            return []
+        return mark_deleted(db, session.name, answer.ids, now)
 
     deleted = await session.commit(lease, write)
     session.report.missing += len(deleted)
@@ -107,9 +110,17 @@ async def _with_definition(session: Session, workflow: Workflow, known: Known) -
     try:
         detailed = await session.source.read_workflow(workflow.workflow_id)
     except NotFound:  # deleted since it was listed
-        return workflow
+        return _without_revision(workflow)
+    except (TransientError, ContractError) as error:  # its own: all the others wait for this page
+        await session.note_failure(watermarks.WORKFLOWS, workflow.workflow_id, error)
+        return _without_revision(workflow)
     carried = {name: value for name, value in structs.asdict(detailed).items() if value is not UNSET}
     return structs.replace(workflow, **{**carried, "hint": workflow.hint})
+
+
+def _without_revision(workflow: Workflow) -> Workflow:
+    """The workflow without what would say that its definition is current, so that the next pass asks again."""
+    return structs.replace(workflow, revision=UNSET, updated_at=UNSET)
 
 
 def is_chosen(workflow: Workflow, patterns: Sequence[str]) -> bool:
@@ -125,6 +136,8 @@ def to_row(encoder: Encoder, workflow: Workflow) -> WorkflowRow:
     columns = encoder.workflow(workflow)
     if isinstance(workflow.nodes, tuple) and workflow.definition is not UNSET:
         definition = columns["definition"] or b""
-        revision = columns.get("revision") or blake2b(definition, digest_size=16).hexdigest()
+        revision = columns.get("revision") or ""
+        if not 0 < len(revision.encode()) <= LONGEST_ID:
+            revision = blake2b(definition, digest_size=16).hexdigest()
         return WorkflowRow(columns=columns, nodes=encoder.nodes(workflow.nodes), revision_id=revision)
     return WorkflowRow(columns=columns, nodes=None, revision_id=None)

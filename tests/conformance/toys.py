@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from syncer.decode.payload import Payload
-from syncer.errors import ContractError, NotFound
+from syncer.errors import ContractError, NotFound, RecordError
 from syncer.model import (
     Execution,
     ExecutionRef,
@@ -201,6 +201,12 @@ class Toy:
         if ref.execution_id not in self.world.runs:
             raise NotFound(f"no execution {ref.execution_id}")
         return self.world.runs[ref.execution_id]
+
+    def decode_workflow(self, raw: bytes) -> Workflow:
+        raise RecordError("a toy's records are not JSON")
+
+    def decode_execution(self, raw: bytes) -> Execution:
+        raise RecordError("a toy's records are not JSON")
 
     async def close(self) -> None:
         pass
