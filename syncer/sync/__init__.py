@@ -1,7 +1,7 @@
 """The algorithm: what one pass over a connection does, in which order, and why.
 
     workflows   list them, fetch definitions, notice deletions
-    live        every partition from its watermark less the lookback to the source's now
+    live        every partition from its watermark less the lookback to the source's now; a deleted one once more
     open        executions that had not ended (or not settled) are read again, by window or by id
     steps       of executions that have ended
     history     what lies before the first live window, oldest first: that end is deleted first
@@ -20,11 +20,18 @@ from msgspec import Struct
 from sqlalchemy import Connection as Database
 
 from syncer.errors import Stopped, SyncerError, TransientError
-from syncer.load.workflows import present_workflows
+from syncer.load.workflows import present_workflows, unread_deletions
 from syncer.model import Window
 from syncer.state import runs, watermarks
 from syncer.state.watermarks import EXECUTIONS, WORKFLOWS
-from syncer.sync.executions import Seen, partitions_to_look_at, sync_history, sync_live, sync_open
+from syncer.sync.executions import (
+    Seen,
+    partitions_to_look_at,
+    sync_history,
+    sync_last,
+    sync_live,
+    sync_open,
+)
 from syncer.sync.session import Failure, Report, Session
 from syncer.sync.steps import STEPS, Span, sync_steps
 from syncer.sync.workflows import is_chosen, sync_workflows
@@ -47,6 +54,7 @@ async def sync(session: Session, only: Sequence[str] = (), *, trust_hints: bool 
 async def _sync(session: Session, only: Sequence[str], *, trust_hints: bool) -> None:
     hints = await _workflows(session, only)
     partitions = session.source.partitions(list(hints))
+    chosen = Span(partitions=partitions if only else None)
     seen = Seen(ids=set())
     session.report.phase = "live"
     await session.each(
@@ -55,15 +63,26 @@ async def _sync(session: Session, only: Sequence[str], *, trust_hints: bool) -> 
         lambda partition: sync_live(session, partition, hints.get(partition), seen, trust_hints=trust_hints),
         workers=LISTERS,
     )
+    if not only:
+        await _deleted(session, partitions, seen)
     session.report.phase = "open"
-    looks = [each for each in await partitions_to_look_at(session) if each in set(partitions)]
+    looks = [each for each in await partitions_to_look_at(session) if not only or each in partitions]
     await session.each(
         EXECUTIONS, looks, lambda partition: sync_open(session, partition, seen), workers=LISTERS
     )
-    await _steps(session, Span(partitions=partitions))
+    await _steps(session, chosen)
     await _history(session, "initial", partitions)
-    await _steps(session, Span(partitions=partitions))
-    await _steps(session, Span(partitions=partitions), running=True)
+    await _steps(session, chosen)
+    await _steps(session, chosen, running=True)
+
+
+async def _deleted(session: Session, listed: Sequence[str], seen: Seen) -> None:
+    """Read the partitions of deleted workflows once more: the source may still serve what ran before."""
+    workflows = await session.writer.run(lambda db: unread_deletions(db, session.name))
+    partitions = [each for each in session.source.partitions(workflows) if each not in set(listed)]
+    await session.each(
+        EXECUTIONS, partitions, lambda partition: sync_last(session, partition, seen), workers=LISTERS
+    )
 
 
 async def backfill(
@@ -126,7 +145,8 @@ async def _workflows(session: Session, only: Sequence[str]) -> Mapping[str, str 
         return hints
     known = await session.writer.run(lambda db: present_workflows(db, session.name))
     if not known:
-        raise TransientError(session.report.failures[-1].message)
+        last = session.report.failures[-1]
+        raise TransientError(last.message, last.hint)
     return {
         each.workflow_id: None
         for each in known

@@ -251,3 +251,22 @@ def test_settle_holds_back_what_ended_just_now(bench: FlowBench, simulator: Simu
     simulator.clock.advance(200)
     bench.run(simulator, url, settle=timedelta(minutes=2))
     assert bench.value(query) is not None
+
+
+def test_what_ran_before_its_workflow_was_deleted_is_copied_while_it_is_served(bench: FlowBench) -> None:
+    simulator = Simulator(
+        Outline(workflows=2, executions=14, running=2), switches=Switches(gone_workflow="executions_served")
+    )
+    with simulator.serve() as url:
+        bench.run(simulator, url)
+        workflow_id = next(iter(simulator.truth.workflows))
+        execution = simulator.add_execution(workflow_id)
+        simulator.clock.advance(5)
+        simulator.delete_workflow(workflow_id)
+        assert bench.run(simulator, url).is_complete
+        simulator.clear_requests()
+        bench.run(simulator, url)
+        assert simulator.counts["executions"] == 1, "a deleted workflow is read once more, not for ever"
+    assert bench.rows(
+        f"SELECT steps_state, missing_since FROM history.executions WHERE execution_id = '{execution.id}'"
+    ) == [("read", None)]
