@@ -46,7 +46,8 @@ def load(path: Path | None, *, env: Mapping[str, str], platforms: Mapping[str, P
         raw = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(
-            _looked(path, env), "copy config.example.toml to config.toml and fill it in, or name another with --config"
+            _looked(path, env),
+            "copy config.example.toml to config.toml and fill it in, or name another with --config",
         ) from None
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}", "name a file this user may read") from None
