@@ -78,6 +78,7 @@ class _Stored(Struct, frozen=True):
     is_final: bool
     is_settled: bool
     is_missing: bool
+    is_without_steps: bool
 
 
 def load_executions(db: Connection, rows: Sequence[Columns], reading: Reading) -> Loaded:
@@ -115,7 +116,8 @@ def load_executions(db: Connection, rows: Sequence[Columns], reading: Reading) -
 def _stored(db: Connection, connection_id: str, ids: list[str]) -> dict[str, _Stored]:
     rows = driver(db).execute(
         "SELECT execution_id, _row_hash, outcome, _ended_at, _final_at IS NOT NULL, settled_at IS NOT NULL,"
-        " missing_since IS NOT NULL FROM history.executions WHERE connection_id = %s AND execution_id = ANY(%s)",
+        " missing_since IS NOT NULL, steps_state = 'off'"
+        " FROM history.executions WHERE connection_id = %s AND execution_id = ANY(%s)",
         (connection_id, ids),
     )
     return {key: _Stored(*rest) for key, *rest in rows}
@@ -171,6 +173,7 @@ def _is_newer(columns: Sequence[str], new: str) -> sql.Composable:
 def _touch(db: Connection, reading: Reading, same: Mapping[str, _Stored]) -> None:
     final = [key for key, row in same.items() if not row.is_final and reading.is_settling(row.ended_at)]
     back = [key for key, row in same.items() if row.is_missing]
+    bare = [key for key, row in same.items() if row.is_without_steps and reading.with_steps]
     if final:
         driver(db).execute(
             f"""UPDATE history.executions e SET
@@ -192,6 +195,12 @@ def _touch(db: Connection, reading: Reading, same: Mapping[str, _Stored]) -> Non
             "UPDATE history.executions SET missing_since = NULL, missing_reason = NULL, synced_at = %s"
             " WHERE connection_id = %s AND execution_id = ANY(%s) AND missing_since IS NOT NULL",
             (reading.now, reading.connection_id, sorted(back)),
+        )
+    if bare:
+        driver(db).execute(
+            "UPDATE history.executions SET steps_state = 'due', settled_at = NULL, synced_at = %s"
+            " WHERE connection_id = %s AND execution_id = ANY(%s) AND steps_state = 'off'",
+            (reading.now, reading.connection_id, sorted(bare)),
         )
 
 

@@ -283,6 +283,16 @@ def mark_failed(
     )
 
 
+def turn_off_steps(db: Connection, connection_id: str, now: datetime) -> None:
+    """Strike all executions from the to-do list: their steps are not wanted any more."""
+    driver(db).execute(
+        "UPDATE history.executions SET steps_state = 'off', synced_at = %(now)s,"
+        " settled_at = CASE WHEN _final_at IS NOT NULL THEN coalesce(settled_at, %(now)s) END"
+        " WHERE connection_id = %(connection)s AND steps_state IN ('due', 'failed')",
+        {"now": now, "connection": connection_id},
+    )
+
+
 def due_steps(
     db: Connection,
     connection_id: str,

@@ -20,6 +20,7 @@ from msgspec import Struct
 from sqlalchemy import Connection as Database
 
 from syncer.errors import Stopped, SyncerError, TransientError
+from syncer.load.steps import turn_off_steps
 from syncer.load.workflows import present_workflows, unread_deletions
 from syncer.model import Window
 from syncer.state import runs, watermarks
@@ -176,6 +177,7 @@ async def _history(
 async def _steps(session: Session, span: Span, *, running: bool = False) -> None:
     """Work off the steps that are due."""
     if not session.connection.steps:
+        await session.writer.run(lambda db: turn_off_steps(db, session.name, session.writer.now()))
         return
     session.report.phase = "steps"
     await session.each(STEPS, [span], lambda each: sync_steps(session, each, running=running), workers=1)

@@ -292,3 +292,24 @@ def test_a_new_connection_under_an_old_name_is_refused(bench: ToyBench, world: W
     report = bench.run(Ascending(world), base_url="https://other.example")
     assert report.error is not None
     assert "base_url" in str(report.error)
+
+
+def test_steps_may_be_turned_off_and_on_again(bench: ToyBench, world: World, source: Toy) -> None:
+    world.add("w1", NOW - timedelta(minutes=5))
+    bench.run(source, steps=False)
+    assert bench.rows("SELECT steps_state, settled_at IS NOT NULL FROM history.executions") == [("off", True)]
+    bench.run(source)
+    assert bench.rows("SELECT steps_state, settled_at IS NOT NULL FROM history.executions") == [
+        ("read", True)
+    ]
+    world.add("w1", NOW - timedelta(minutes=4))
+    world.twist = Twist(before_request=lambda _: None if "steps" not in world.requests[-1:] else _fail())
+    bench.run(source)
+    world.twist = Twist()
+    assert bench.value("SELECT count(*) FROM history.executions WHERE steps_state = 'due'") == 1
+    bench.run(source, steps=False)
+    assert bench.value("SELECT count(*) FROM history.executions WHERE settled_at IS NULL") == 0
+
+
+def _fail() -> None:
+    raise TransientError("the gateway coughed")

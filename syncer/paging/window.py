@@ -1,31 +1,20 @@
-"""Reading one window of a list to its proved end.
+"""Reading one window of executions: walked along creation time, or turned by page number where that is not believed.
 
-Pages drift while rows are inserted and deleted at the source, servers ignore what they are asked, and totals lie. So
-a page is only believed, and a window only proved: one pass agrees with the total told with its first answer, or two
-whole passes in a row read the same ids. What has been proved never needs to be read again, and nothing else counts.
-
-The invariant: a portion's `covered` is an instant before which everything in the window has been read and proved.
-This module must not know SQL, HTTP or a platform; it asks through a callable and hands out portions to commit.
+Invariant: `covered` only grows, and nothing counts as read until the totals agree or two passes do.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
-from hashlib import blake2b
-from itertools import count
-from typing import Generic
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from syncer.errors import ContractError
-from syncer.model import Execution, Page, Reject, Row, Window
+from syncer.model import Execution, Page, Window
+from syncer.paging.answers import MAX_PASSES, Answer, Ask, Portion, Span, Verdict, reject_key
 from syncer.plan import halves
 from syncer.sources import Order, Paging
-
-MAX_PASSES = 5
-"""Passes over a window that differ from each other before it is left for the next run."""
 
 WINDOW_ROWS = 2_000
 """Rows that a window may hold before it is split: bounds memory, and what is read again after a wait."""
@@ -35,68 +24,6 @@ SLACK = timedelta(seconds=2)
 
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
-
-
-class Asked(Struct, frozen=True, kw_only=True):
-    """When a request was sent: by the database's clock, and by the source's where that is known."""
-
-    at: datetime
-    source_at: datetime
-
-
-class Answer(Struct, frozen=True, kw_only=True):
-    """One page and when it was asked for."""
-
-    page: Page[Execution]
-    asked: Asked
-
-
-Ask = Callable[[Window, int], Awaitable[Answer]]
-
-
-class Verdict(StrEnum):
-    """How a span of a window ended."""
-
-    PROVED = "proved"
-    DISPUTED = "disputed"
-    UNPROVED = "unproved"
-
-
-class Span(Struct, frozen=True, kw_only=True):
-    """A span read to a verdict: the ids in it, how many the source told. `end` is exclusive if `is_cut`.
-
-    `names` are the ids that the source surely has, those of rejects included; None where a reject names none.
-    """
-
-    window: Window
-    verdict: Verdict
-    ids: frozenset[str]
-    names: frozenset[str] | None
-    told: int | None
-    is_cut: bool
-
-
-class Portion(Struct, frozen=True, kw_only=True):
-    """What one answer adds, to be committed as one: new rows, rejects, and how far the window is covered now."""
-
-    rows: tuple[Execution, ...] = ()
-    rejects: tuple[Reject, ...] = ()
-    asked: Asked | None = None
-    covered: datetime | None = None
-    span: Span | None = None
-
-
-class Listing(Struct, Generic[Row], frozen=True, kw_only=True):
-    """One answer of a list without windows; the last carries the verdict and the ids the source surely has.
-
-    `ids` is None where a reject has none: it may be any of those not listed.
-    """
-
-    rows: tuple[Row, ...] = ()
-    rejects: tuple[Reject, ...] = ()
-    asked: Asked | None = None
-    verdict: Verdict | None = None
-    ids: frozenset[str] | None = None
 
 
 class _Disbelieved(Exception):
@@ -165,11 +92,6 @@ class _Pass:
     def ids_from(self, instant: datetime) -> frozenset[str]:
         """Ids created at the instant or later."""
         return frozenset(key for key, created_at in self.seen.items() if created_at >= instant)
-
-
-def reject_key(reject: Reject) -> str:
-    """Name a record without identity by what was sent, so that it counts once."""
-    return "reject:" + blake2b(reject.raw, digest_size=16).hexdigest()
 
 
 async def read_window(ask: Ask, window: Window, paging: Paging) -> AsyncIterator[Portion]:
@@ -360,39 +282,6 @@ class _Reader:
                 yield current.keep(portion)
             if len(current.seen) == known or turn.told == len(turn.seen):
                 return
-
-
-async def read_listing(
-    ask: Callable[[int], Awaitable[Page[Row]]],
-    now: Callable[[], Asked],
-    key: Callable[[Row], str],
-    page_size: int,
-) -> AsyncIterator[Listing[Row]]:
-    """Turn the pages of a list that has no windows until it is proved as a window is (see `read_window`)."""
-    previous: frozenset[str] | None = None
-    for _ in range(MAX_PASSES):
-        ids: set[str] = set()
-        rejected: set[str | None] = set()
-        told: int | None = None
-        for number in count(1):
-            asked = now()
-            page = await ask(number)
-            told = page.total if number == 1 else told
-            rows = tuple(row for row in page.rows if key(row) not in ids)
-            rejects = tuple(each for each in page.rejects if reject_key(each) not in ids)
-            ids |= {key(row) for row in rows} | {reject_key(each) for each in rejects}
-            rejected |= {reject.identity for reject in rejects}
-            yield Listing(rows=rows, rejects=rejects, asked=asked)
-            is_short = page.size < page_size
-            if not (rows or rejects) or (is_short and told is not None and len(ids) >= told):
-                break
-        if told == len(ids) or frozenset(ids) == previous:
-            verdict = Verdict.PROVED if told in (None, len(ids)) else Verdict.DISPUTED
-            named = ids | {each for each in rejected if each is not None}
-            yield Listing(verdict=verdict, ids=None if None in rejected else frozenset(named))
-            return
-        previous = frozenset(ids)
-    yield Listing(verdict=Verdict.UNPROVED)
 
 
 def _floor(instant: datetime, tick: timedelta) -> datetime:
