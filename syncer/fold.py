@@ -43,19 +43,6 @@ def fold(
     ]
 
 
-def has_open_step(events: Sequence[StepEvent]) -> bool:
-    """Whether an attempt has begun and not ended, so that reading the steps again may still bring its end.
-
-    A folded `Step` cannot tell: in an ended execution an attempt that never ended, and a node that only ever
-    sent notes, are both `unknown` without an end.
-    """
-    return any(
-        any(event.role is Role.BEGIN for event in attempt) and not _is_closed(attempt)
-        for own in _by_node(events).values()
-        for attempt in _attempts(own)
-    )
-
-
 def _by_node(events: Iterable[StepEvent]) -> dict[str, list[StepEvent]]:
     """Part the events by node: nodes in the order of their first events, events in order."""
     nodes: defaultdict[str, list[StepEvent]] = defaultdict(list)

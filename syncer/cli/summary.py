@@ -75,6 +75,7 @@ def document(each: Pass[Any]) -> dict[str, Any]:
         "quarantined": report.quarantined,
         "missing": report.missing,
         "lost": report.lost,
+        "unserved": report.unserved,
         "waits": each.gate.waits,
         "waiting_until": each.gate.not_before if each.gate.is_waiting else None,
         "stopped": report.stopped,
@@ -103,6 +104,8 @@ def remarks(each: Pass[Any]) -> Iterator[str]:
     report = each.report
     if report.stopped:
         yield f"{report.stopped}; the next run goes on from here"
+    if report.unserved:
+        yield f"the source no longer serves {report.unserved}: of that only what was copied before is there"
     for lost in report.lost:
         yield f"LOST: the source deleted {lost} before it was copied"
     failures = [one for one in report.failures if report.error is None or one.message != report.error.message]

@@ -100,6 +100,9 @@ async def _backfill(session: Session, since: datetime, until: datetime | None, o
     hints = await _workflows(session, only)
     partitions = session.source.partitions(list(hints))
     span = Window(since, until or session.source_now())
+    if since < (horizon := session.horizon_start()):
+        session.report.unserved = str(Window(since, min(horizon, span.end)))
+        session.log.warning("no longer served", window=session.report.unserved)
 
     def enter(db: Database) -> None:
         now = session.writer.now()

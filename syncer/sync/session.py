@@ -63,7 +63,8 @@ class Failure(Struct, frozen=True, kw_only=True):
 class Report(Struct, kw_only=True):
     """What a pass has done so far; the command line draws its progress and its exit code from it.
 
-    `rows` counts rows written or found unchanged by table, `expected` what is known to come.
+    `rows` counts rows written or found unchanged by table, `expected` what is known to come; `unserved` is the part
+    of a backfill that lies beyond the source's horizon.
     """
 
     connection_id: str
@@ -75,6 +76,7 @@ class Report(Struct, kw_only=True):
     quarantined: int = 0
     missing: int = 0
     lost: list[str] = field(default_factory=list)
+    unserved: str | None = None
     waiting_until: datetime | None = None
     held_by: str | None = None
     stopped: str | None = None

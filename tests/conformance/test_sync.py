@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from syncer.errors import RateLimited, TransientError
+from syncer.sync import backfill
 from tests.conformance.conftest import ToyBench
 from tests.conformance.toys import NOW, TICK, Ascending, NewestFirst, Toy, Twist, World
 
@@ -313,3 +314,15 @@ def test_steps_may_be_turned_off_and_on_again(bench: ToyBench, world: World, sou
 
 def _fail() -> None:
     raise TransientError("the gateway coughed")
+
+
+def test_a_backfill_says_what_the_source_no_longer_serves(bench: ToyBench, world: World, source: Toy) -> None:
+    world.fill(5)
+    report = bench.run(source, lambda session: backfill(session, NOW - timedelta(days=60), None))
+    assert report.is_complete, report
+    assert report.unserved is not None
+    assert report.unserved.startswith("[2026-01-09T12:00:00+00:00, 2026-02-08T12:01:00")
+    assert landed(bench) == set(world.runs)
+    assert (
+        bench.run(source, lambda session: backfill(session, NOW - timedelta(days=2), None)).unserved is None
+    )

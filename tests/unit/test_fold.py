@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from syncer.decode.payload import Payload
-from syncer.fold import fold, has_open_step
+from syncer.fold import fold
 from syncer.model import NodePayload, Outcome, Role, Step, StepEvent
 
 UNHURRIED = settings(deadline=None)
@@ -272,53 +272,6 @@ def test_several_payloads_served_for_one_attempt_count_in_the_order_of_their_eve
         assert (step.input, step.output) == (payload('"b"'), payload('"a"'))
 
 
-def test_a_step_is_open_while_it_has_a_begin_and_no_end() -> None:
-    running, done = event("1", 0, "Running"), event("2", 1, "Success")
-    assert has_open_step([running])
-    assert has_open_step([done, event("3", 2, "Waiting", node="a"), event("4", 3, "Running", node="a")])
-    assert not has_open_step([running, done, event("3", 2, "Waiting")])
-    assert not has_open_step([event("1", 0, "Skipped")])
-    assert not has_open_step([])
-
-
-def test_thousands_of_events_of_one_looping_node_fold_into_as_many_attempts() -> None:
-    statuses = ("Running", "Success")
-    events = [event(f"{i:06}", i, statuses[i % 2]) for i in range(20_000)]
-    served = [
-        NodePayload(node_id="node", event_id=one.event_id, output=payload(str(i)))
-        for i, one in enumerate(events)
-    ]
-    steps = fold(events[::-1], served, execution_ended=True)
-    assert [step.attempt for step in steps] == list(range(1, 10_001))
-    assert [step.output for step in steps] == [payload(str(i)) for i in range(1, 20_000, 2)]
-
-
-# Few values of everything, so that ties, copies that differ and clocks out of order are common.
-SECONDS = st.integers(0, 3)
-PAYLOADS = st.sampled_from([UNSET, ABSENT, payload("1"), payload("2")])
-EVENTS = st.builds(
-    event,
-    st.sampled_from("abcdef"),
-    SECONDS,
-    st.sampled_from(["Running", "Waiting", "Success", "Failed"]),
-    st.sampled_from(["x", "y"]),
-    started_at=st.one_of(st.none(), st.just(UNSET), SECONDS.map(at)),
-    updated_at=st.one_of(st.just(UNSET), SECONDS.map(at)),
-    event_order=st.one_of(st.none(), st.integers(0, 2)),
-    node_type=st.sampled_from([UNSET, None, "action"]),
-    input=PAYLOADS,
-    output=PAYLOADS,
-)
-SERVED = st.builds(
-    NodePayload,
-    node_id=st.sampled_from(["x", "y", "z"]),
-    event_id=st.one_of(st.none(), st.sampled_from("abcdefg")),
-    input=PAYLOADS,
-    output=PAYLOADS,
-)
-
-
-@UNHURRIED
 @given(st.data(), st.lists(EVENTS, max_size=8), st.lists(SERVED, max_size=4), st.booleans())
 def test_neither_order_nor_repetition_changes_the_steps(
     data: st.DataObject, events: list[StepEvent], served: list[NodePayload], ended: bool
@@ -327,7 +280,6 @@ def test_neither_order_nor_repetition_changes_the_steps(
     again = data.draw(st.lists(st.sampled_from(events), max_size=4)) if events else []
     shuffled = data.draw(st.permutations([*events, *again]))
     assert fold(shuffled, data.draw(st.permutations([*served, *served])), execution_ended=ended) == expected
-    assert has_open_step(shuffled) == has_open_step(events)
 
 
 @UNHURRIED
