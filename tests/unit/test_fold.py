@@ -272,6 +272,44 @@ def test_several_payloads_served_for_one_attempt_count_in_the_order_of_their_eve
         assert (step.input, step.output) == (payload('"b"'), payload('"a"'))
 
 
+def test_thousands_of_events_of_one_looping_node_fold_into_as_many_attempts() -> None:
+    statuses = ("Running", "Success")
+    events = [event(f"{i:06}", i, statuses[i % 2]) for i in range(20_000)]
+    served = [
+        NodePayload(node_id="node", event_id=one.event_id, output=payload(str(i)))
+        for i, one in enumerate(events)
+    ]
+    steps = fold(events[::-1], served, execution_ended=True)
+    assert [step.attempt for step in steps] == list(range(1, 10_001))
+    assert [step.output for step in steps] == [payload(str(i)) for i in range(1, 20_000, 2)]
+
+
+# Few values of everything, so that ties, copies that differ and clocks out of order are common.
+SECONDS = st.integers(0, 3)
+PAYLOADS = st.sampled_from([UNSET, ABSENT, payload("1"), payload("2")])
+EVENTS = st.builds(
+    event,
+    st.sampled_from("abcdef"),
+    SECONDS,
+    st.sampled_from(["Running", "Waiting", "Success", "Failed"]),
+    st.sampled_from(["x", "y"]),
+    started_at=st.one_of(st.none(), st.just(UNSET), SECONDS.map(at)),
+    updated_at=st.one_of(st.just(UNSET), SECONDS.map(at)),
+    event_order=st.one_of(st.none(), st.integers(0, 2)),
+    node_type=st.sampled_from([UNSET, None, "action"]),
+    input=PAYLOADS,
+    output=PAYLOADS,
+)
+SERVED = st.builds(
+    NodePayload,
+    node_id=st.sampled_from(["x", "y", "z"]),
+    event_id=st.one_of(st.none(), st.sampled_from("abcdefg")),
+    input=PAYLOADS,
+    output=PAYLOADS,
+)
+
+
+@UNHURRIED
 @given(st.data(), st.lists(EVENTS, max_size=8), st.lists(SERVED, max_size=4), st.booleans())
 def test_neither_order_nor_repetition_changes_the_steps(
     data: st.DataObject, events: list[StepEvent], served: list[NodePayload], ended: bool
