@@ -15,10 +15,17 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine, NullPool, create_engine
 
 from syncer.embedded import Programs
 from tests.servers import Server, servers_to_test, temporary_server
+
+# No test depends on absolute time; in CI the same examples every time, elsewhere new ones.
+settings.register_profile(
+    "syncer", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
+settings.load_profile("syncer")
 
 
 def _server_name(programs: Programs | None) -> str:

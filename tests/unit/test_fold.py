@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
@@ -14,7 +14,6 @@ from syncer.decode.payload import Payload
 from syncer.fold import fold
 from syncer.model import NodePayload, Outcome, Role, Step, StepEvent
 
-UNHURRIED = settings(deadline=None)
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ABSENT = Payload(value=None, state="absent", size=None, raw=None, redacted_paths=())
 ROLES = {"Running": Role.BEGIN, "Waiting": Role.NOTE, "Skipped": Role.NOTE}
@@ -309,7 +308,6 @@ SERVED = st.builds(
 )
 
 
-@UNHURRIED
 @given(st.data(), st.lists(EVENTS, max_size=8), st.lists(SERVED, max_size=4), st.booleans())
 def test_neither_order_nor_repetition_changes_the_steps(
     data: st.DataObject, events: list[StepEvent], served: list[NodePayload], ended: bool
@@ -320,7 +318,6 @@ def test_neither_order_nor_repetition_changes_the_steps(
     assert fold(shuffled, data.draw(st.permutations([*served, *served])), execution_ended=ended) == expected
 
 
-@UNHURRIED
 @given(st.lists(EVENTS, max_size=12), st.booleans())
 def test_every_event_stands_in_exactly_one_attempt_and_attempts_count_from_one(
     events: list[StepEvent], ended: bool
@@ -333,7 +330,6 @@ def test_every_event_stands_in_exactly_one_attempt_and_attempts_count_from_one(
         assert numbers == list(range(1, len(numbers) + 1))
 
 
-@UNHURRIED
 @given(st.lists(EVENTS, max_size=12, unique_by=lambda one: one.event_id))
 def test_only_an_end_parts_attempts(events: list[StepEvent]) -> None:
     roles = {one.event_id: one.role for one in events}

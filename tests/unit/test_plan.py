@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from itertools import combinations, pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from syncer.model import Window
@@ -22,7 +22,6 @@ from syncer.plan import (
     parse_since,
 )
 
-UNHURRIED = settings(deadline=None)
 NOW = datetime(2026, 3, 10, 15, 30, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 MS = timedelta(milliseconds=1)
@@ -58,7 +57,6 @@ def test_what_left_the_horizon_uncopied_is_told() -> None:
     assert lost_span(None, horizon) is None
 
 
-@UNHURRIED
 @given(st.none() | INSTANTS, INSTANTS, SPANS, SPANS)
 def test_no_live_window_reaches_beyond_the_horizon_and_none_leaves_a_gap(
     watermark: datetime | None, now: datetime, lookback: timedelta, horizon: timedelta
@@ -92,7 +90,6 @@ def test_whole_days_part_into_themselves_and_an_empty_span_into_nothing() -> Non
     assert days(NOW, NOW - DAY) == []
 
 
-@UNHURRIED
 @given(INSTANTS, SPANS)
 def test_days_tile_their_span(since: datetime, length: timedelta) -> None:
     tiles = days(since, since + length)
@@ -122,7 +119,6 @@ def test_a_window_of_one_tick_has_no_halves() -> None:
     assert halves(Window(NOW, NOW), MS) is None
 
 
-@UNHURRIED
 @given(INSTANTS, SPANS, st.sampled_from([MS, timedelta(seconds=1), MS * 7]))
 def test_halves_tile_their_window_and_both_are_shorter(
     start: datetime, length: timedelta, tick: timedelta
@@ -236,7 +232,6 @@ def open_sets(draw: st.DrawFn) -> list[OpenExecution]:
     return [at_rank(rank, instant=rank // coarseness) for rank in ranks]
 
 
-@UNHURRIED
 @given(open_sets(), st.integers(1, 7))
 def test_looks_cover_every_open_execution_once_at_the_least_cost(
     executions: list[OpenExecution], page_size: int
@@ -248,7 +243,6 @@ def test_looks_cover_every_open_execution_once_at_the_least_cost(
     assert cost(looks, executions, page_size) == cheapest(executions, page_size)
 
 
-@UNHURRIED
 @given(open_sets(), st.integers(1, 7), st.data())
 def test_looks_do_not_depend_on_the_order_given_and_come_oldest_first(
     executions: list[OpenExecution], page_size: int, data: st.DataObject
@@ -300,7 +294,6 @@ def test_without_a_former_pass_or_with_one_in_the_future_a_look_is_due() -> None
     assert not due_for_look(created, NOW, NOW, MINUTE)
 
 
-@UNHURRIED
 @given(SPANS, st.integers(1, 3600), st.integers(1, 7200))
 def test_a_pass_never_skips_a_look_however_far_apart_passes_are(
     age: timedelta, poll: int, apart: int
