@@ -45,9 +45,6 @@ class _Owner(Struct, frozen=True):
     is_final: bool
     is_settled: bool
     tags: list[str] | None
-    step_count: int | None
-    failed_step_count: int | None
-    asked_at: datetime
 
 
 class _Folded(Struct, kw_only=True):
@@ -104,7 +101,7 @@ def _given(document: bytes | msgspec.UnsetType | None) -> bytes | None:
 def _owners(db: Connection, connection_id: str, ids: list[str]) -> dict[str, _Owner]:
     rows = driver(db).execute(
         "SELECT execution_id, workflow_id, steps_state, steps_read_at IS NOT NULL, _ended_at IS NOT NULL,"
-        " _final_at IS NOT NULL, settled_at IS NOT NULL, tags, step_count, failed_step_count, _asked_at"
+        " _final_at IS NOT NULL, settled_at IS NOT NULL, tags"
         " FROM history.executions WHERE connection_id = %s AND execution_id = ANY(%s)",
         (connection_id, ids),
     )
