@@ -17,7 +17,9 @@ A message never holds a credential, a payload or a response body.
 
 from __future__ import annotations
 
+import traceback
 from datetime import datetime
+from pathlib import Path
 
 
 class SyncerError(Exception):
@@ -91,3 +93,14 @@ class LeaseLost(SyncerError):
 
 class WarehouseError(SyncerError):
     """PostgreSQL is away, refuses, or holds a schema this version cannot use."""
+
+
+def unexpected(error: Exception) -> SyncerError:
+    """A sentence about a fault of ours: its kind and place alone, because its text may hold anything."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "syncer" in Path(frame.filename).parts] or frames
+    place = f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
+    return SyncerError(
+        f"unexpected {type(error).__name__}{place}",
+        "this is a fault of syncer: run it again with --debug and report what it shows",
+    )

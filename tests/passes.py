@@ -14,7 +14,7 @@ from syncer.decode.redact import Redactor
 from syncer.encode import Encoder
 from syncer.http import Clock, Gate
 from syncer.sources import Source
-from syncer.sync import Report, Session, sync
+from syncer.sync import Report, Session, Tenant, sync
 from syncer.writer import Writer
 
 HISTORY = (
@@ -73,12 +73,12 @@ class Bench:
             await writer.start()
             gate = Gate(self.clock)
             source = connect(connection, gate)
-            session = Session(connection, source, writer, gate, Encoder(Redactor(connection.redact_keys)))
+            encoder = Encoder(Redactor(connection.redact_keys))
+            tenant = Tenant(connection=connection, source=source, gate=gate, writer=writer, encoder=encoder)
             try:
-                return await work(session)
+                return await work(Session(tenant))
             finally:
-                await source.close()
-                writer.close()
+                await tenant.close()
 
         return asyncio.run(once())
 

@@ -27,9 +27,9 @@ from pathlib import Path
 import click
 
 from syncer import __version__
-from syncer.cli.app import App, Exit, exit_of, is_debug, unexpected
+from syncer.cli.app import App, Exit, exit_of, is_debug
 from syncer.cli.output import say_error
-from syncer.errors import SyncerError
+from syncer.errors import SyncerError, unexpected
 
 COMMANDS = {
     "demo": "Show the whole thing on this machine, with nothing else.",

@@ -6,7 +6,6 @@ Invariant: an exit code means the same for every command (`Exit`).
 from __future__ import annotations
 
 import os
-import traceback
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,17 +37,6 @@ def is_debug() -> bool:
     return os.environ.get("SYNCER_DEBUG", "") not in ("", "0")
 
 
-def unexpected(error: Exception) -> SyncerError:
-    """A sentence about a fault of ours: its kind and place alone, because its text may hold anything."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "syncer" in Path(frame.filename).parts] or frames
-    place = f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
-    return SyncerError(
-        f"unexpected {type(error).__name__}{place}",
-        "this is a fault of syncer: run it again with --debug and report what it shows",
-    )
-
-
 class App:
     """The command line so far: the configuration named, and how much is wanted to be seen."""
 
@@ -61,11 +49,11 @@ class App:
         """Log as the configuration says; everything where debugging is on."""
         set_up_logs(log_format, "debug" if self._debug else level)
 
-    def settings(self, config: Path | None = None) -> Settings:
-        """The configuration, checked; from now on logs are as it says. Raises ConfigError."""
+    def settings(self, config: Path | None = None, *, is_lenient: bool = False) -> Settings:
+        """The configuration, checked as `config.load` does; from now on logs are as it says. Raises ConfigError."""
         from syncer.cli.platforms import platforms
         from syncer.config import load
 
-        settings = load(config or self._config, env=os.environ, platforms=platforms())
+        settings = load(config or self._config, env=os.environ, platforms=platforms(), is_lenient=is_lenient)
         self.set_up_logs(settings.service.log_format, settings.service.log_level)
         return settings

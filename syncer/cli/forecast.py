@@ -25,7 +25,6 @@ from syncer.cli.output import (
     table,
 )
 from syncer.cli.passes import Pass
-from syncer.cli.platforms import client_of
 from syncer.cli.stopping import Stop
 from syncer.errors import SyncerError
 from syncer.model import Window
@@ -65,9 +64,12 @@ def _error(each: Pass[Estimate]) -> SyncerError | None:
 
 def requests_per_hour(each: Pass[Any]) -> float | None:
     """The present budget: our own limit or the one the source told, whichever is less; None where there is none."""
-    client = client_of(each.source)
-    rate = client.rate if client else None
-    limits = [each.connection.requests_per_second * 3600] if each.connection.requests_per_second else []
+    rate = each.tenant.source.traffic.rate
+    limits = (
+        [each.tenant.connection.requests_per_second * 3600]
+        if each.tenant.connection.requests_per_second
+        else []
+    )
     if rate and rate.limit and rate.window:
         limits.append(rate.limit * timedelta(hours=1) / rate.window)
     return min(limits, default=None)

@@ -11,40 +11,26 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Generic, TypeVar
 from uuid import uuid4
 
 import structlog
 from sqlalchemy import Engine
 
-from syncer.cli.app import unexpected
-from syncer.cli.platforms import client_of, connect
+from syncer.cli.platforms import open_tenant
 from syncer.cli.progress import showing
 from syncer.cli.stopping import Stop, listening
 from syncer.config import Connection
-from syncer.decode.redact import Redactor
-from syncer.encode import Encoder
-from syncer.errors import Stopped, SyncerError
-from syncer.http import Clock, Gate
+from syncer.errors import Stopped, SyncerError, unexpected
+from syncer.http import Clock
 from syncer.state import leases, runs
 from syncer.sync import Report, Session
-from syncer.writer import Writer
 
 T = TypeVar("T")
 
 OVER = "the time given is over"
 ABANDONED = "abandoned while an answer was waited for"
-
-
-class CountingGate(Gate):
-    """Counts the waits the source asked for; one that is prolonged counts once."""
-
-    waits = 0
-
-    def wait_until(self, instant: datetime, reason: str) -> None:
-        """As `Gate.wait_until`."""
-        self.waits += not self.is_waiting
-        super().wait_until(instant, reason)
 
 
 class Pass(Generic[T]):
@@ -56,21 +42,18 @@ class Pass(Generic[T]):
     def __init__(
         self, connection: Connection, engine: Engine, *, command: str | None, deadline: datetime | None
     ) -> None:
-        self.connection = connection
-        self.gate = CountingGate(Clock(), connection.requests_per_second)
-        self.source = connect(connection, self.gate)
+        self.tenant = open_tenant(connection, engine)
         self.run_id = uuid4().hex[:12]
         self.result: T | None = None
         self.seconds = 0.0
+        self.session = Session(self.tenant, deadline=deadline)
         self._command = command
-        self._writer = Writer(engine)
-        encoder = Encoder(Redactor(connection.redact_keys))
-        self.session = Session(connection, self.source, self._writer, self.gate, encoder, deadline=deadline)
+        self._writer = self.tenant.writer
 
     @property
     def name(self) -> str:
         """The connection's name."""
-        return self.connection.name
+        return self.tenant.connection.name
 
     @property
     def report(self) -> Report:
@@ -80,9 +63,8 @@ class Pass(Generic[T]):
     @property
     def requests(self) -> Mapping[str, int]:
         """Requests sent so far by endpoint, those that failed included."""
-        client = client_of(self.source)
         sent: Counter[str] = Counter()
-        for (endpoint, _status), count in client.counts.items() if client else ():
+        for (endpoint, _status), count in self.tenant.source.traffic.answers.items():
             sent[endpoint] += count
         return sent
 
@@ -102,7 +84,7 @@ class Pass(Generic[T]):
 
     async def run(self, work: Callable[[Session], Awaitable[T]]) -> None:
         """Do the work; what ends it early stands in the report."""
-        clock = self.gate.clock
+        clock = self.tenant.gate.clock
         began = clock.monotonic()
         structlog.contextvars.bind_contextvars(run_id=self.run_id)
         with self._explained():
@@ -112,7 +94,7 @@ class Pass(Generic[T]):
                 self.result = await work(self.session)
             await self._end_run()
         self.seconds = clock.monotonic() - began
-        await self.source.close()
+        await self.tenant.source.close()
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -167,9 +149,9 @@ async def _conduct(
     deadline = Clock().now() + limit if limit else None
     passes: list[Pass[T]] = [Pass(each, engine, command=command, deadline=deadline) for each in connections]
     tasks = [asyncio.create_task(each.run(work)) for each in passes]
-    with listening([each.gate for each in passes], tasks) as stop:
+    with listening(partial(_stop, passes), partial(_abandon, tasks)) as stop:
         if limit:
-            asyncio.get_running_loop().call_later(limit.total_seconds(), _call_time, passes)
+            asyncio.get_running_loop().call_later(limit.total_seconds(), _stop, passes, OVER)
         async with showing(passes):
             await asyncio.gather(*tasks)
         for each in passes:
@@ -177,6 +159,11 @@ async def _conduct(
     return passes, stop
 
 
-def _call_time(passes: Sequence[Pass[T]]) -> None:
+def _stop(passes: Sequence[Pass[T]], reason: str) -> None:
     for each in passes:
-        each.gate.stop(OVER)
+        each.tenant.gate.stop(reason)
+
+
+def _abandon(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()

@@ -1,4 +1,4 @@
-"""The platforms there are: every module beside `syncer.sources` that says what its configuration may hold.
+"""The platforms there are, every module beside `syncer.sources` that declares one, and a tenant of one.
 
 Invariant: a platform is called what its module is called, and is found without being named anywhere.
 """
@@ -8,12 +8,16 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+
+from sqlalchemy import Engine
 
 from syncer import sources
 from syncer.config import Connection, PlatformSpec
-from syncer.http import Client, Gate
-from syncer.sources import Source
+from syncer.decode.redact import Redactor
+from syncer.encode import Encoder
+from syncer.http import Clock, Gate
+from syncer.sync import Tenant
+from syncer.writer import Writer
 
 
 def platforms() -> Mapping[str, PlatformSpec]:
@@ -23,20 +27,14 @@ def platforms() -> Mapping[str, PlatformSpec]:
     return {name: module.PLATFORM for name, module in modules.items() if hasattr(module, "PLATFORM")}
 
 
-def connect(connection: Connection, gate: Gate) -> Source:
-    """The source of a configured tenant; makes no request yet. Raises ConfigError."""
+def open_tenant(connection: Connection, engine: Engine) -> Tenant:
+    """A configured tenant with all that works on it; makes no request yet. Raises ConfigError."""
     module = importlib.import_module(f"{sources.__name__}.{connection.platform}")
-    source: Source = module.connect(connection, gate)
-    return source
-
-
-@runtime_checkable
-class _Speaking(Protocol):
-    """A source that reads through the polite client."""
-
-    client: Client
-
-
-def client_of(source: Source) -> Client | None:
-    """The client that counts the source's requests, where it has one."""
-    return source.client if isinstance(source, _Speaking) else None
+    gate = Gate(Clock(), connection.requests_per_second)
+    return Tenant(
+        connection=connection,
+        source=module.connect(connection, gate),
+        gate=gate,
+        writer=Writer(engine),
+        encoder=Encoder(Redactor(connection.redact_keys)),
+    )

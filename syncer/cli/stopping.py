@@ -11,12 +11,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from syncer.cli.app import Exit
 from syncer.cli.output import err, note
-from syncer.http import Gate
 
 PATIENCE = 7.0
 """Seconds that requests in flight are given before they are abandoned."""
@@ -40,15 +39,11 @@ class Stop:
 
 
 @contextmanager
-def listening(gates: Sequence[Gate], tasks: Sequence[asyncio.Task[None]]) -> Iterator[Stop]:
-    """Let signals stop the gates while the body runs; a second one abandons what is in flight at once."""
+def listening(end: Callable[[str], None], abandon: Callable[[], None]) -> Iterator[Stop]:
+    """Let the first signal `end` the work in good order, for a reason; a second one abandons it at once."""
     stop = Stop()
     loop = asyncio.get_running_loop()
     former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def abandon() -> None:
-        for task in tasks:
-            task.cancel()
 
     def come(number: signal.Signals) -> None:
         if stop.signal is not None:
@@ -56,8 +51,7 @@ def listening(gates: Sequence[Gate], tasks: Sequence[asyncio.Task[None]]) -> Ite
             return
         stop.signal = number
         _say(number)
-        for gate in gates:
-            gate.stop(f"stopped by {number.name}")
+        end(f"stopped by {number.name}")
         loop.call_later(PATIENCE, abandon)
         _leave_at_last(stop)
 

@@ -76,8 +76,8 @@ def document(each: Pass[Any]) -> dict[str, Any]:
         "missing": report.missing,
         "lost": report.lost,
         "unserved": report.unserved,
-        "waits": each.gate.waits,
-        "waiting_until": each.gate.not_before if each.gate.is_waiting else None,
+        "waits": each.tenant.gate.waits,
+        "waiting_until": each.tenant.gate.not_before if each.tenant.gate.is_waiting else None,
         "stopped": report.stopped,
         "error": error_document(report.error) if report.error else None,
     }
@@ -119,5 +119,5 @@ def remarks(each: Pass[Any]) -> Iterator[str]:
         yield f"{plural(report.quarantined, 'record')} put aside: see `syncer quarantine list`"
     if report.missing:
         yield f"{plural(report.missing, 'record')} no longer at the source: marked, and kept"
-    if each.gate.waits:
-        yield f"the source asked to wait {plural(each.gate.waits, 'time')}"
+    if each.tenant.gate.waits:
+        yield f"the source asked to wait {plural(each.tenant.gate.waits, 'time')}"

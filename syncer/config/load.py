@@ -39,8 +39,17 @@ class PlatformSpec:
     horizon: timedelta
 
 
-def load(path: Path | None, *, env: Mapping[str, str], platforms: Mapping[str, PlatformSpec]) -> Settings:
-    """The settings of the file, else of $SYNCER_CONFIG, else of ./config.toml. Raises ConfigError."""
+def load(
+    path: Path | None,
+    *,
+    env: Mapping[str, str],
+    platforms: Mapping[str, PlatformSpec],
+    is_lenient: bool = False,
+) -> Settings:
+    """The settings of the file, else of $SYNCER_CONFIG, else of ./config.toml. Raises ConfigError.
+
+    If lenient, connections whose own tables are wrong stand in `Settings.broken` instead, as long as others are right.
+    """
     file = path or Path(env.get("SYNCER_CONFIG") or "config.toml")
     try:
         raw = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -58,8 +67,9 @@ def load(path: Path | None, *, env: Mapping[str, str], platforms: Mapping[str, P
         raise ConfigError(f"{file} is not TOML: {says}", "texts need quotes, tables [brackets]") from None
     reader = _Reader(env, platforms)
     settings = reader.settings(raw)
-    if settings is None:
-        raise ConfigError("\n  ".join([f"{file} cannot be used:", *dict.fromkeys(reader.problems)]))
+    problems = [*reader.problems, *(line for lines in reader.broken.values() for line in lines)]
+    if settings is None or (problems and not (is_lenient and settings.connections)):
+        raise ConfigError("\n  ".join([f"{file} cannot be used:", *dict.fromkeys(problems)]))
     return settings
 
 
@@ -76,22 +86,36 @@ class _Reader:
 
     def __init__(self, env: Mapping[str, str], platforms: Mapping[str, PlatformSpec]) -> None:
         self.problems: list[str] = []
+        self.broken: dict[str, list[str]] = {}
         self._env = env
         self._platforms = platforms
         self._defaults: _Table = {}
 
     def settings(self, raw: _Table) -> Settings | None:
-        """All sections, or None where there is any problem."""
+        """All sections, or None where there is a problem outside the tables of single connections."""
         self._refuse_unknown(raw, _SECTIONS, "")
         warehouse = self._check(Warehouse, self._table(raw, "warehouse"), "warehouse")
         service = self._check(Service, self._table(raw, "service"), "service")
         self._defaults = self._table(raw, "defaults")
         self._check_defaults()
-        tables = self._table(raw, "connections").items()
-        connections = {name: self._connection(name, table) for name, table in tables}
+        tables = self._table(raw, "connections")
         if self.problems or not warehouse or not service:
+            self._connections(tables)
             return None
-        return Settings(warehouse, service, {name: each for name, each in connections.items() if each})
+        return Settings(warehouse, service, self._connections(tables), self.broken)
+
+    def _connections(self, tables: _Table) -> dict[str, Connection]:
+        """Those that can be used; what is wrong with the others goes to `broken`."""
+        usable = {}
+        for name, table in tables.items():
+            outside, self.problems = self.problems, []
+            connection = self._connection(name, table)
+            if self.problems:
+                self.broken[name] = self.problems
+            elif connection:
+                usable[name] = connection
+            self.problems = outside
+        return usable
 
     def _check_defaults(self) -> None:
         """Wrong defaults are reported even where no connection uses them."""

@@ -6,8 +6,8 @@ Must not know where the values come from.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, Literal
 
@@ -134,11 +134,12 @@ class Connection(Tuning):
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything the file says, checked."""
+    """Everything the file says, checked; `broken` holds what is wrong with connections that cannot be used."""
 
     warehouse: Warehouse
     service: Service
     connections: Mapping[str, Connection]
+    broken: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def require_connections(self, names: Iterable[str] = ()) -> tuple[Connection, ...]:
         """The connections named, or all; ConfigError where there is none or one is unknown."""

@@ -7,11 +7,12 @@ more memory than it may. It knows HTTP and nothing of what is asked: a platform'
 from __future__ import annotations
 
 from syncer.http.answer import Answer, Incomplete, Rate, Refused, TooLarge, wait_of
-from syncer.http.client import Client, Manners
+from syncer.http.client import NO_ANSWER, Client, Manners, Traffic
 from syncer.http.gate import Clock, Gate
 from syncer.http.session import Token, jwt_lifetime
 
 __all__ = [
+    "NO_ANSWER",
     "Answer",
     "Client",
     "Clock",
@@ -22,6 +23,7 @@ __all__ = [
     "Refused",
     "Token",
     "TooLarge",
+    "Traffic",
     "jwt_lifetime",
     "wait_of",
 ]

@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 import httpx
+from msgspec import Struct, field
 
 from syncer.config import Connection
 from syncer.errors import AuthError, NotFound, RateLimited, SyncerError, TransientError
@@ -33,10 +34,17 @@ LAST_WAIT = timedelta(minutes=15)
 """Where a limit comes without a time: the first wait, doubled each time up to the last."""
 
 NO_ANSWER = 0
-"""Stands for the status in `Client.counts` where no usable answer came."""
+"""Stands for the status in `Traffic.answers` where no usable answer came."""
 
 Query = Mapping[str, str] | Sequence[tuple[str, str]]
 T = TypeVar("T")
+
+
+class Traffic(Struct):
+    """What went over the wire so far: answers by (endpoint, status), and what was last told of limits."""
+
+    answers: Counter[tuple[str, int]] = field(default_factory=Counter)
+    rate: Rate | None = None
 
 
 class Manners(Protocol):
@@ -72,15 +80,11 @@ class _Unauthorized(Exception):
 
 
 class Client:
-    """Reads from one tenant.
-
-    `counts` are answers by (endpoint, status), `rate` is what was last told of limits.
-    """
+    """Reads from one tenant."""
 
     def __init__(self, connection: Connection, manners: Manners, gate: Gate) -> None:
         self.gate = gate
-        self.counts: Counter[tuple[str, int]] = Counter()
-        self.rate: Rate | None = None
+        self.traffic = Traffic()
         self._base_url = connection.base_url
         self._place = place_of(connection)
         self._manners = manners
@@ -172,9 +176,9 @@ class Client:
         try:
             answer = await self._transport.exchange(request)
         except SyncerError:
-            self.counts[endpoint, NO_ANSWER] += 1
+            self.traffic.answers[endpoint, NO_ANSWER] += 1
             raise
-        self.counts[endpoint, answer.status] += 1
+        self.traffic.answers[endpoint, answer.status] += 1
         if answer.status < 300:
             self._note_date(answer.headers.get("date", ""))
         return answer
@@ -190,7 +194,7 @@ class Client:
     def _judge(self, answer: Answer, endpoint: str) -> None:
         """Return if the answer can be used; raises what else it means. Waits reach the gate first."""
         rate = Rate.of(answer.headers)
-        self.rate = rate or self.rate
+        self.traffic.rate = rate or self.traffic.rate
         wait = self._wait(answer, rate)
         if wait is not None:
             reason = f"{self._place} limits requests ({answer.status} on {endpoint})"

@@ -33,13 +33,16 @@ class Clock:
 class Gate:
     """Says no while the source has said to wait or we were asked to stop, and spaces requests evenly.
 
-    `not_before` is UTC by the local clock, None when there is no wait. `requests_per_second` 0 means no pace.
+    `not_before` is UTC by the local clock, None when there is no wait; `waits` counts them, one that is prolonged
+    once. `requests_per_second` 0 means no pace.
     """
 
     def __init__(self, clock: Clock, requests_per_second: float = 0.0) -> None:
         self.clock = clock
         self.not_before: datetime | None = None
         self.reason = ""
+        self.waits = 0
+        self._told: datetime | None = None
         self._stopped: str | None = None
         self._spacing = 1 / requests_per_second if requests_per_second else 0.0
         self._next_turn = 0.0
@@ -50,9 +53,16 @@ class Gate:
 
     def wait_until(self, instant: datetime, reason: str) -> None:
         """Let no request through before the instant; an earlier one than that known changes nothing."""
+        self.waits += not self.is_waiting
         if self.not_before is None or instant > self.not_before:
             self.not_before = instant
             self.reason = reason
+
+    def first_to_tell(self, instant: datetime) -> bool:
+        """Whether nobody has told of the wait until this instant yet; from now on somebody has."""
+        is_first = self._told != instant
+        self._told = instant
+        return is_first
 
     @property
     def is_waiting(self) -> bool:

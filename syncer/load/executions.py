@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 import psycopg
 from msgspec import Struct
@@ -17,7 +16,7 @@ from sqlalchemy import Connection
 
 from syncer.encode import Columns
 from syncer.load.rows import EXTRA, bisect, copy, distinct, driver, upsert
-from syncer.model import Window
+from syncer.model import ExecutionRef, Window
 from syncer.schema import executions
 
 _GUARD = "CASE WHEN s.updated_at <> t.updated_at THEN s.updated_at > t.updated_at ELSE s._asked_at >= t._asked_at END"
@@ -278,8 +277,16 @@ def age_out(db: Connection, connection_id: str, horizon_start: datetime, now: da
     return cursor.rowcount
 
 
-def open_executions(db: Connection, connection_id: str, partition: str) -> list[dict[str, Any]]:
-    """The open set of a partition: neither settled nor missing, with their rank by creation, oldest first.
+class OpenRow(Struct, frozen=True):
+    """An open execution, when it ended if it has, and its rank by creation among all of its partition."""
+
+    ref: ExecutionRef
+    ended_at: datetime | None
+    rank: int
+
+
+def open_executions(db: Connection, connection_id: str, partition: str) -> list[OpenRow]:
+    """The open set of a partition: neither settled nor missing, oldest first.
 
     Those that have ended and wait only for their steps are left out: their row needs no other look.
     """
@@ -295,12 +302,24 @@ def open_executions(db: Connection, connection_id: str, partition: str) -> list[
             WHERE connection_id = %(connection)s AND _partition = %(partition)s
               AND created_at BETWEEN (SELECT min(created_at) FROM open) AND (SELECT max(created_at) FROM open)
         )
-        SELECT o.execution_id, o.workflow_id, o.created_at, o._ended_at IS NOT NULL AS has_ended, r.rank
+        SELECT o.execution_id, o.workflow_id, o.created_at, o._ended_at, r.rank
         FROM open o JOIN ranked r USING (execution_id) ORDER BY r.rank""",
         {"connection": connection_id, "partition": partition},
     )
-    names = ("execution_id", "workflow_id", "created_at", "has_ended", "rank")
-    return [dict(zip(names, row, strict=True)) for row in rows]
+    return [
+        OpenRow(
+            ExecutionRef(
+                execution_id=execution_id,
+                workflow_id=workflow_id,
+                partition=partition,
+                created_at=created_at,
+                has_ended=ended_at is not None,
+            ),
+            ended_at,
+            rank,
+        )
+        for execution_id, workflow_id, created_at, ended_at, rank in rows
+    ]
 
 
 def partitions_with_open(db: Connection, connection_id: str, horizon_start: datetime) -> list[str]:

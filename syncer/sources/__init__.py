@@ -14,6 +14,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from syncer.http import Traffic
 from syncer.model import Execution, ExecutionRef, Look, Page, StepAnswer, Window, Workflow
 
 
@@ -52,6 +53,14 @@ class Source(Protocol):
     @property
     def facts(self) -> Mapping[str, str]:
         """What holds for the whole tenant, such as its id; known once answers carried it."""
+
+    @property
+    def traffic(self) -> Traffic:
+        """What went over the wire so far."""
+
+    @property
+    def dialect(self) -> Mapping[str, str]:
+        """What was found out by asking about how the platform answers, a few words for a person by subject."""
 
     def now(self) -> datetime | None:
         """A lower bound of the source's clock, from the Date of its last answer; None before any answer had one."""

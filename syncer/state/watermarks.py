@@ -17,6 +17,8 @@ from syncer.schema import backfill_windows, watermarks, window_audit
 
 EXECUTIONS = "executions"
 WORKFLOWS = "workflows"
+OPEN = "open"
+"""Streams with a row per partition; that of OPEN says when its open executions were last looked at."""
 
 
 class Watermark(Struct, frozen=True):
@@ -26,15 +28,13 @@ class Watermark(Struct, frozen=True):
     complete_from: datetime | None = None
     hint: str | None = None
     swept_at: datetime | None = None
+    last_success_at: datetime | None = None
 
 
-def watermark(db: Connection, connection_id: str, partition: str) -> Watermark:
+def watermark(db: Connection, connection_id: str, partition: str, stream: str = EXECUTIONS) -> Watermark:
     """The partition's watermark, empty before its first pass."""
-    row = db.execute(
-        select(
-            watermarks.c.watermark_at, watermarks.c.complete_from, watermarks.c.hint, watermarks.c.swept_at
-        ).where(_is(connection_id, EXECUTIONS, partition))
-    ).first()
+    columns = (watermarks.c[name] for name in Watermark.__struct_fields__)
+    row = db.execute(select(*columns).where(_is(connection_id, stream, partition))).first()
     return Watermark(*row) if row else Watermark()
 
 
@@ -104,6 +104,11 @@ def note_success(
         partition,
         {"hint": hint, "swept_at": now, "last_success_at": now, "last_error": None, "last_error_at": None},
     )
+
+
+def note_sweep(db: Connection, connection_id: str, partition: str, at: datetime) -> None:
+    """Note that the partition's open executions were looked at, by the source's clock."""
+    _put(db, connection_id, OPEN, partition, {"swept_at": at})
 
 
 def note_error(

@@ -7,14 +7,15 @@
     history     what lies before the first live window, oldest first: that end is deleted first
     steps       of that history; last those of executions that still run
 
-Live work comes first. Every page is one transaction with the watermark that covers it, so the process may die
-anywhere: the next pass goes on from what was committed.
+`sync` does all of it, one after the other; the service does the first three whenever it polls, the others beside
+them. Every page is one transaction with the watermark that covers it, so the process may die anywhere: the next pass
+goes on from what was committed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 from sqlalchemy import Connection as Database
@@ -33,35 +34,86 @@ from syncer.sync.executions import (
     sync_live,
     sync_open,
 )
-from syncer.sync.session import Failure, Report, Session
+from syncer.sync.session import Failure, Report, Session, Tenant
 from syncer.sync.steps import STEPS, Span, sync_steps
 from syncer.sync.workflows import is_chosen, sync_workflows
 
-__all__ = ["Estimate", "Failure", "Report", "Session", "backfill", "estimate", "sync"]
+__all__ = [
+    "Estimate",
+    "Failure",
+    "Report",
+    "Session",
+    "Tenant",
+    "backfill",
+    "estimate",
+    "history",
+    "poll",
+    "recent_steps",
+    "sync",
+]
 
 LISTERS = 4
 """Partitions listed at the same time."""
 
+RECENT = timedelta(days=1)
+"""Age up to which an execution's steps are live work; older ones belong to history."""
 
-async def sync(session: Session, only: Sequence[str] = (), *, trust_hints: bool = False) -> Report:
+
+async def sync(session: Session, only: Sequence[str] = ()) -> Report:
     """Make one full pass; the report says what was done and what was not.
 
-    `only` narrows it to workflows by id or name glob. With `trust_hints`, workflows that show no change since
-    their last read are left alone until the next sweep.
+    `only` narrows it to workflows by id or name glob.
     """
-    return await _reported(session, lambda: _sync(session, only, trust_hints=trust_hints))
+    return await _reported(session, lambda: _sync(session, only))
 
 
-async def _sync(session: Session, only: Sequence[str], *, trust_hints: bool) -> None:
+async def poll(session: Session, every: timedelta) -> Report:
+    """Look for what is new or has changed, as it is done `every` so often: with few requests where little happens.
+
+    Workflows that show no change since their last read are left alone until the next sweep, executions that run
+    are read the more rarely the older they are. Steps and history are work of their own.
+    """
+    return await _reported(session, lambda: _look(session, (), every))
+
+
+async def recent_steps(session: Session) -> Report:
+    """Read the due steps of what was created within RECENT."""
+    span = Span(since=session.source_now() - RECENT)
+    return await _reported(session, lambda: _steps(session, span))
+
+
+async def history(session: Session) -> Report:
+    """Copy what was there before the first poll, oldest first, then all steps that are due."""
+    return await _reported(session, lambda: _keep_history(session))
+
+
+async def _keep_history(session: Session) -> None:
+    known = await session.writer.run(lambda db: present_workflows(db, session.name))
+    chosen = [each.workflow_id for each in known if is_chosen(each, session.connection.workflows)]
+    await _history(session, "initial", session.source.partitions(chosen))
+    await _steps(session, Span(until=session.source_now() - RECENT), lane="history")
+    await _steps(session, Span(), running=True, lane="history")
+
+
+async def _sync(session: Session, only: Sequence[str]) -> None:
+    partitions = await _look(session, only)
+    chosen = Span(partitions=partitions if only else None)
+    await _steps(session, chosen)
+    await _history(session, "initial", partitions)
+    await _steps(session, chosen)
+    await _steps(session, chosen, running=True)
+
+
+async def _look(session: Session, only: Sequence[str], every: timedelta | None = None) -> Sequence[str]:
+    """Read workflows, what is new and what was open; returns the partitions read."""
     hints = await _workflows(session, only)
     partitions = session.source.partitions(list(hints))
-    chosen = Span(partitions=partitions if only else None)
     seen = Seen(ids=set())
     session.report.phase = "live"
     await session.each(
         EXECUTIONS,
         partitions,
-        lambda partition: sync_live(session, partition, hints.get(partition), seen, trust_hints=trust_hints),
+        lambda partition: sync_live(session, partition, hints.get(partition), seen, every),
         workers=LISTERS,
     )
     if not only:
@@ -69,12 +121,9 @@ async def _sync(session: Session, only: Sequence[str], *, trust_hints: bool) -> 
     session.report.phase = "open"
     looks = [each for each in await partitions_to_look_at(session) if not only or each in partitions]
     await session.each(
-        EXECUTIONS, looks, lambda partition: sync_open(session, partition, seen), workers=LISTERS
+        EXECUTIONS, looks, lambda partition: sync_open(session, partition, seen, every), workers=LISTERS
     )
-    await _steps(session, chosen)
-    await _history(session, "initial", partitions)
-    await _steps(session, chosen)
-    await _steps(session, chosen, running=True)
+    return partitions
 
 
 async def _deleted(session: Session, listed: Sequence[str], seen: Seen) -> None:
@@ -116,7 +165,7 @@ async def _backfill(session: Session, since: datetime, until: datetime | None, o
     await _steps(session, Span(partitions=partitions, since=span.start, until=span.end))
 
 
-async def _reported(session: Session, work: Callable[[], Awaitable[None]]) -> Report:
+async def _reported(session: Session, work: Callable[[], Awaitable[object]]) -> Report:
     """Do the work with its leases kept alive; what ends it early stands in the report."""
     name, connection = session.name, session.connection
     try:
@@ -177,13 +226,15 @@ async def _history(
     )
 
 
-async def _steps(session: Session, span: Span, *, running: bool = False) -> None:
+async def _steps(session: Session, span: Span, *, running: bool = False, lane: str = "live") -> None:
     """Work off the steps that are due."""
     if not session.connection.steps:
         await session.writer.run(lambda db: turn_off_steps(db, session.name, session.writer.now()))
         return
     session.report.phase = "steps"
-    await session.each(STEPS, [span], lambda each: sync_steps(session, each, running=running), workers=1)
+    await session.each(
+        STEPS, [span], lambda each: sync_steps(session, each, running=running, lane=lane), workers=1
+    )
 
 
 class Estimate(Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ ahead of the rows, and never back.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -16,6 +16,7 @@ from sqlalchemy import Connection as Database
 from syncer.errors import ContractError, NotFound, TransientError
 from syncer.load.executions import (
     Loaded,
+    OpenRow,
     Reading,
     age_out,
     load_executions,
@@ -28,7 +29,7 @@ from syncer.load.executions import (
 from syncer.load.steps import StepsRead
 from syncer.model import ExecutionRef, Reject, Window
 from syncer.paging import Answer, Asked, Portion, Span, Verdict, read_window
-from syncer.plan import OpenExecution, live_window, lost_span, open_looks
+from syncer.plan import OpenExecution, due_for_look, live_window, lost_span, open_looks
 from syncer.state import watermarks
 from syncer.state.leases import Lease
 from syncer.state.quarantine import put_aside, resolve_identities
@@ -46,19 +47,24 @@ class Seen(Struct, kw_only=True):
     ids: set[str]
 
 
+FRESH = 0.75
+"""Part of a poll's interval for which a partition is left alone after another process has read it."""
+
+
 async def sync_live(
-    session: Session, partition: str, hint: str | None, seen: Seen, *, trust_hints: bool = False
+    session: Session, partition: str, hint: str | None, seen: Seen, every: timedelta | None = None
 ) -> bool:
     """Read what is new in one partition; False where another process is at it.
 
-    A hint that has not moved since the last completed read saves the request, until the next sweep. It moves
-    nothing: only a completed read moves the watermark.
+    Polled `every` so often, a partition is not read that another process has just read, nor one whose hint has
+    not moved since its last completed read, until the next sweep. A hint moves nothing: only a completed read moves
+    the watermark.
     """
     async with session.lease(EXECUTIONS, partition, "live") as lease:
         if lease is None:
             return False
         mark = await session.writer.run(lambda db: watermarks.watermark(db, session.name, partition))
-        if trust_hints and _is_unmoved(session, mark, hint):
+        if every and (_is_fresh(session, mark, every) or _is_unmoved(session, mark, hint)):
             return True
         horizon = session.horizon_start()
         window = live_window(mark.watermark_at, session.source_now(), session.connection.lookback, horizon)
@@ -88,20 +94,38 @@ async def sync_live(
 
 
 async def sync_last(session: Session, partition: str, seen: Seen) -> bool:
-    """Read the partition of a deleted workflow a last time; what still runs is lost with the workflow."""
+    """Read the partition of a deleted workflow a last time, with its history; what still runs is lost with it."""
+
+    def history(db: Database) -> list[LedgerEntry]:
+        entries = watermarks.open_entries(db, session.name, "initial")
+        return [entry for entry in entries if entry.partition == partition]
+
     try:
         if not await sync_live(session, partition, None, seen):
             return False
+        for entry in await session.writer.run(history):
+            if not await sync_history(session, entry):
+                return False
     except NotFound:
         session.log.info("deleted with its executions", partition=partition)
 
     def close(db: Database) -> None:
         now = session.writer.now()
+        for entry in history(db):
+            span = Window(entry.position, entry.until)
+            watermarks.note_window(db, session.name, partition, Finding(span, "lost"), now)
+            watermarks.finish_entry(db, session.name, entry, now)
+            session.report.lost.append(f"{partition} {span}")
         watermarks.note_success(db, session.name, EXECUTIONS, partition, now=now)
         mark_running_deleted(db, session.name, partition, now)
 
     await session.writer.run(close)
     return True
+
+
+def _is_fresh(session: Session, mark: Watermark, every: timedelta) -> bool:
+    read_at = mark.last_success_at
+    return read_at is not None and read_at + FRESH * every > session.writer.now()
 
 
 def _is_unmoved(session: Session, mark: Watermark, hint: str | None) -> bool:
@@ -142,40 +166,58 @@ async def _copy_entry(session: Session, lease: Lease, entry: LedgerEntry) -> Non
     await session.commit(lease, finish)
 
 
-async def sync_open(session: Session, partition: str, seen: Seen) -> bool:
-    """Read the open executions of one partition again; False where another process is at it."""
+async def sync_open(session: Session, partition: str, seen: Seen, every: timedelta | None = None) -> bool:
+    """Read the open executions of one partition again; False where another process is at it.
+
+    Polled `every` so often, one that runs is read the more rarely the older it is, and one that has ended when it
+    can be settled.
+    """
     async with session.lease(EXECUTIONS, partition, "open") as lease:
         if lease is None:
             return False
-        horizon = session.horizon_start()
+        horizon, source_now = session.horizon_start(), session.source_now()
         await session.commit(lease, lambda db, now: age_out(db, session.name, horizon, now))
         rows = await session.writer.run(lambda db: open_executions(db, session.name, partition))
-        refs = {
-            row["execution_id"]: ExecutionRef(
-                execution_id=row["execution_id"],
-                workflow_id=row["workflow_id"],
-                partition=partition,
-                created_at=row["created_at"],
-                has_ended=row["has_ended"],
-            )
+        previous = await session.writer.run(
+            lambda db: watermarks.watermark(db, session.name, partition, watermarks.OPEN).swept_at
+        )
+        due = {
+            row.ref.execution_id: row
             for row in rows
-            if row["execution_id"] not in seen.ids
+            if row.ref.execution_id not in seen.ids
+            and (every is None or _is_due(session, row, previous, source_now, every))
         }
-        candidates = [
-            OpenExecution(execution_id=row["execution_id"], created_at=row["created_at"], rank=row["rank"])
-            for row in rows
-            if row["execution_id"] in refs
-        ]
-        for look in open_looks(candidates, session.source.paging.page_size):
-            try:
-                if isinstance(look, Window):
-                    await _read(session, lease, look, _stay, seen)
-                else:
-                    await _look(session, lease, refs[look])
-                session.note_answer()
-            except (TransientError, ContractError) as error:  # its own: the others must not grow stale
-                await session.note_failure(EXECUTIONS, partition, error)
+        await _look_at(session, lease, due, seen)
+        if every and due:
+            await session.commit(
+                lease, lambda db, _now: watermarks.note_sweep(db, session.name, partition, source_now)
+            )
         return True
+
+
+def _is_due(
+    session: Session, row: OpenRow, previous: datetime | None, now: datetime, every: timedelta
+) -> bool:
+    if row.ended_at is not None:
+        return now >= row.ended_at + session.connection.settle
+    return due_for_look(row.ref.created_at, previous, now, every)
+
+
+async def _look_at(session: Session, lease: Lease, due: Mapping[str, OpenRow], seen: Seen) -> None:
+    """Read open executions again with the fewest requests."""
+    candidates = [
+        OpenExecution(execution_id=key, created_at=row.ref.created_at, rank=row.rank)
+        for key, row in due.items()
+    ]
+    for look in open_looks(candidates, session.source.paging.page_size):
+        try:
+            if isinstance(look, Window):
+                await _read(session, lease, look, _stay, seen)
+            else:
+                await _look(session, lease, due[look].ref)
+            session.note_answer()
+        except (TransientError, ContractError) as error:  # its own: the others must not grow stale
+            await session.note_failure(EXECUTIONS, lease.key.partition, error)
 
 
 async def partitions_to_look_at(session: Session) -> list[str]:

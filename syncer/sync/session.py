@@ -48,7 +48,8 @@ GIVE_UP_AFTER = 3
 """Transient failures in a row, over all partitions, before the source counts as away."""
 
 BUSY_PAUSE = 1.0
-"""Seconds before a partition that another process works on is tried again."""
+LONGEST_BUSY_PAUSE = 15.0
+"""Seconds before what another process works on is tried again: the first time, and at most."""
 
 
 class Failure(Struct, frozen=True, kw_only=True):
@@ -88,30 +89,41 @@ class Report(Struct, kw_only=True):
         return not (self.failures or self.disputed or self.stopped or self.error)
 
 
-class Session:
-    """One connection's work: where it reads from, where it writes to, and how it stops."""
+class Tenant(Struct, frozen=True, kw_only=True):
+    """One connection with what reads it, what writes it, and what says when."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        source: Source,
-        writer: Writer,
-        gate: Gate,
-        encoder: Encoder,
-        *,
-        deadline: datetime | None = None,
-    ) -> None:
-        self.connection = connection
-        self.name = connection.name
-        self.source = source
-        self.writer = writer
-        self.gate = gate
-        self.encoder = encoder
-        self.report = Report(connection_id=connection.name)
-        self.log = structlog.get_logger().bind(connection=connection.name)
-        self._clock = gate.clock.now
-        self._sleep = gate.clock.sleep
+    connection: Connection
+    source: Source
+    gate: Gate
+    writer: Writer
+    encoder: Encoder
+
+    async def close(self) -> None:
+        """Give the source's connections back, and wait for the transaction at hand."""
+        await self.source.close()
+        self.writer.close()
+
+
+class Session:
+    """One piece of work on a connection: what it has done, what it holds, and how it stops.
+
+    Several may work on a tenant at the same time, each in a lane of its own. With `is_quiet`, failures of parts
+    stand in the report alone: who repeats the work says whether anything has changed.
+    """
+
+    def __init__(self, tenant: Tenant, *, deadline: datetime | None = None, is_quiet: bool = False) -> None:
+        self.connection = tenant.connection
+        self.name = tenant.connection.name
+        self.source = tenant.source
+        self.writer = tenant.writer
+        self.gate = tenant.gate
+        self.encoder = tenant.encoder
+        self.report = Report(connection_id=self.name)
+        self.log = structlog.get_logger().bind(connection=self.name)
+        self._clock = self.gate.clock.now
+        self._sleep = self.gate.clock.sleep
         self._deadline = deadline
+        self._failed = self.log.debug if is_quiet else self.log.warning
         self._owner = leases.this_owner()
         self._held: set[Lease] = set()
         self._faults = 0
@@ -199,7 +211,7 @@ class Session:
         `work` returns False where another process holds the item; it is tried again at the end. Failures are noted
         under the item's name. Who holds a lease around it passes `waits=False`: RateLimited is raised instead.
         """
-        pending = deque(items)
+        pending, pause = deque(items), BUSY_PAUSE
         while pending:
             crew = _Crew(self, stream, pending, work, name)
             await asyncio.gather(*(crew.work_off() for _ in range(max(1, workers))))
@@ -211,7 +223,9 @@ class Session:
             if crew.limit is not None:
                 await self.wait(crew.limit)
             elif pending:
-                await self._pause_for_others()
+                self.report.held_by = "another process"
+                await self._doze(pause)
+                pause = min(2 * pause, LONGEST_BUSY_PAUSE)
         self.report.held_by = None
 
     def note_answer(self) -> None:
@@ -223,7 +237,7 @@ class Session:
         error.at(connection=self.name, stream=stream)
         failure = Failure(stream=stream, partition=partition, message=error.message, hint=error.hint)
         self.report.failures.append(failure)
-        self.log.warning("failed", stream=stream, partition=partition, error=error.message, hint=error.hint)
+        self._failed("failed", stream=stream, partition=partition, error=error.message, hint=error.hint)
         if stream == watermarks.EXECUTIONS:
             await self.writer.run(
                 lambda db: watermarks.note_error(
@@ -241,19 +255,21 @@ class Session:
         await self.writer.run(lambda db: runs.note_wait(db, self.name, remaining, reason))
         if self._deadline is not None and limit.until >= self._deadline:
             raise Stopped(f"the source asks to wait until {limit.until:%Y-%m-%d %H:%M:%S} UTC")
-        self.log.info("waiting", until=limit.until.isoformat(), reason=reason)
+        if self.gate.first_to_tell(limit.until):
+            self.log.info("waiting", until=limit.until.isoformat(timespec="seconds"), reason=reason)
         self.report.waiting_until = limit.until
         try:
-            while (left := (limit.until - self._clock()) / timedelta(seconds=1)) > 0:
-                self.check_stop()
-                await self._sleep(min(left, 1.0))
+            await self._doze((limit.until - self._clock()) / timedelta(seconds=1))
         finally:
             self.report.waiting_until = None
 
-    async def _pause_for_others(self) -> None:
+    async def _doze(self, seconds: float) -> None:
+        """Sleep in small pieces, so that a stop is heard."""
+        until = self._clock() + timedelta(seconds=seconds)
         self.check_stop()
-        self.report.held_by = "another process"
-        await self._sleep(BUSY_PAUSE)
+        while (left := (until - self._clock()) / timedelta(seconds=1)) > 0:
+            await self._sleep(min(left, 1.0))
+            self.check_stop()
 
     def check_stop(self) -> None:
         """Raise Stopped if we were asked to stop or the time given is over."""

@@ -41,12 +41,9 @@ class Span(Struct, frozen=True, kw_only=True):
     until: datetime | None = None
 
 
-EVERYTHING = Span()
-
-
-async def sync_steps(session: Session, span: Span = EVERYTHING, *, running: bool = False) -> bool:
+async def sync_steps(session: Session, span: Span, *, running: bool = False, lane: str = "live") -> bool:
     """Read all due steps of executions that have ended (or that still run); False where another process is at it."""
-    async with session.lease(STEPS, "", "live") as lease:
+    async with session.lease(STEPS, "", lane) as lease:
         if lease is None:
             return False
         former: list[ExecutionRef] = []

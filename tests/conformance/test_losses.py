@@ -13,7 +13,7 @@ from msgspec import UNSET, structs
 from syncer.errors import LeaseLost, RateLimited, TransientError
 from syncer.model import Execution, ExecutionRef, Look, Page, Reject, StepAnswer, Workflow
 from syncer.sync import Report, Session, backfill, sync
-from syncer.sync.steps import sync_steps
+from syncer.sync.steps import Span, sync_steps
 from tests.conformance.conftest import ToyBench
 from tests.conformance.toys import NOW, Ascending, Run, Toy, Twist, World
 
@@ -302,7 +302,7 @@ def test_work_whose_lease_was_taken_lands_nothing_and_asks_no_more(bench: ToyBen
     async def steps_alone(session: Session) -> Report:
         async with session.running():
             with pytest.raises(LeaseLost):
-                await sync_steps(session)
+                await sync_steps(session, Span())
         return session.report
 
     bench.run(source, steps_alone)

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from syncer.decode.payload import Payload
 from syncer.errors import ContractError, NotFound, RecordError
+from syncer.http import Traffic
 from syncer.model import (
     Execution,
     ExecutionRef,
@@ -106,10 +107,12 @@ class Toy:
     tells_total = True
     max_rows: int | None = None
     facts: Mapping[str, str] = {}
+    dialect: Mapping[str, str] = {}
 
     def __init__(self, world: World, page_size: int = 10) -> None:
         self.world = world
         self.paging = Paging(order=self.order, page_size=page_size, tick=TICK, max_rows=self.max_rows)
+        self.traffic = Traffic()
 
     def now(self) -> datetime | None:
         return self.world.now

@@ -23,7 +23,7 @@ from syncer.simulator import Answer, Request, Simulator
 from syncer.simulator.qualys_flow.seeds import seed
 from syncer.sources.qualys_flow import QualysFlow
 from syncer.sync import Report, Session
-from syncer.sync.steps import sync_steps
+from syncer.sync.steps import Span, sync_steps
 from tests.integration.flows import FlowBench, at
 
 WORKFLOW = "f516bcf4-f6fb-46ac-a54f-ddbcf2a2d24a"
@@ -269,7 +269,7 @@ def read_steps(bench: FlowBench, simulator: Simulator, url: str, row: bytes) -> 
         assert isinstance(source, QualysFlow)
         async with session.running():
             await land(session, source.decode_execution(row))
-            assert await sync_steps(session, running=row is RUNNING)
+            assert await sync_steps(session, Span(), running=row is RUNNING)
         return session.report
 
     assert bench.run(simulator, url, work).is_complete

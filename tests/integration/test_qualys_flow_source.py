@@ -288,8 +288,8 @@ def test_the_largest_page_is_found_out_once() -> None:
         await source.list_workflows(1)
         assert source.paging.page_size == 25
         await all_executions(source, next(iter(sim.truth.workflows)))
-        assert source.client.counts["workflows", 400] == 2
-        assert source.client.counts["executions", 400] == 0
+        assert source.client.traffic.answers["workflows", 400] == 2
+        assert source.client.traffic.answers["executions", 400] == 0
 
     with_source(sim, work, page_size=100)
 
@@ -300,11 +300,11 @@ def test_the_names_of_the_page_parameters_are_found_out_once(form: str) -> None:
 
     async def work(source: QualysFlow) -> None:
         assert len(await all_workflows(source)) == 2
-        refused = source.client.counts["workflows", 400]
+        refused = source.client.traffic.answers["workflows", 400]
         assert refused > 0
         await all_executions(source, next(iter(sim.truth.workflows)))
-        assert source.client.counts["workflows", 400] == refused
-        assert source.client.counts["executions", 400] == 0
+        assert source.client.traffic.answers["workflows", 400] == refused
+        assert source.client.traffic.answers["executions", 400] == 0
 
     with_source(sim, work, page_size=5)
 
@@ -433,7 +433,7 @@ def test_a_look_brings_the_steps_only_where_nothing_more_need_be_asked() -> None
         found = await source.read_execution(ref)
         assert found.execution.execution_id == ref.execution_id
         assert found.execution.extra is None
-        if found.steps is not None and source.client.counts["steps", 200] == 0:
+        if found.steps is not None and source.client.traffic.answers["steps", 200] == 0:
             assert len(found.steps.events) == len(execution.events)
         return found.steps is not None
 

@@ -354,7 +354,7 @@ def test_get_asks_for_exactly_the_path_and_query_with_the_token() -> None:
             "GET /x/y%2Fz?startAt=2026-01-01T00%3A00%3A00.000Z&order=a%20b%26c",
         ]
         assert bench.server.seen[1][1]["authorization"] == "Bearer token-1"
-        assert bench.client.counts == {("auth", 201): 1, ("things", 200): 1}
+        assert bench.client.traffic.answers == {("auth", 201): 1, ("things", 200): 1}
 
     with_client(in_turn(reply(body=b'{"a":1}')), work)
 
@@ -392,7 +392,7 @@ def test_a_status_that_will_not_pass_is_asked_once_and_says_what_to_do(
             await bench.get()
         assert says in str(caught.value)
         assert bench.time.sleeps == []
-        assert bench.client.counts["things", status] == 1
+        assert bench.client.traffic.answers["things", status] == 1
         assert len(bench.server.lines) == 2
 
     body = f"the body holds {SECRET}".encode()
@@ -405,7 +405,7 @@ def test_a_status_that_may_pass_is_tried_three_times_with_growing_pauses(status:
         with pytest.raises(TransientError, match=f"answered {status} to things"):
             await bench.get()
         assert bench.time.sleeps == [0.5, 2.0]
-        assert bench.client.counts["things", status] == 3
+        assert bench.client.traffic.answers["things", status] == 3
 
     with_client(in_turn(reply(status)), work)
 
@@ -452,7 +452,7 @@ def test_what_an_answer_says_to_be_missing_is_told() -> None:
     async def work(bench: Bench) -> None:
         with pytest.raises(TransientError, match="answered steps in part: 5 of 6 steps"):
             await bench.client.get("/steps", endpoint="steps", parse=parse)
-        assert bench.client.counts["steps", 200] == 3
+        assert bench.client.traffic.answers["steps", 200] == 3
 
     with_client(in_turn(reply()), work)
 
@@ -465,7 +465,7 @@ def test_an_address_where_nobody_listens_names_the_setting_to_check() -> None:
         with pytest.raises(TransientError) as caught:
             await client.get("/x", endpoint="things", parse=bytes)
         assert str(caught.value).startswith(f"cannot reach {url}: connection refused (check base_url")
-        assert client.counts == {("things", 0): 3}
+        assert client.traffic.answers == {("things", 0): 3}
         await client.close()
 
     asyncio.run(run())
@@ -624,7 +624,7 @@ def test_a_good_answer_that_says_nothing_is_left_holds_the_next_request() -> Non
         with pytest.raises(RateLimited) as caught:
             await bench.get()
         assert caught.value.until == START + timedelta(seconds=33)
-        assert bench.client.rate == Rate(remaining=0, to_wait=timedelta(seconds=33))
+        assert bench.client.traffic.rate == Rate(remaining=0, to_wait=timedelta(seconds=33))
 
     with_client(script, work)
 
@@ -644,7 +644,7 @@ def test_a_stop_between_two_tries_ends_the_tries() -> None:
         bench.time.during_sleep = lambda: bench.client.gate.stop("a signal came")
         with pytest.raises(Stopped):
             await bench.get()
-        assert bench.client.counts["things", 500] == 1
+        assert bench.client.traffic.answers["things", 500] == 1
 
     with_client(in_turn(reply(500)), work)
 
@@ -703,7 +703,7 @@ def test_a_token_that_is_refused_after_its_renewal_is_an_auth_error() -> None:
             await bench.get()
         assert caught.value.hint == "check auth.password"
         assert posts(bench.server) == 2
-        assert bench.client.counts["things", 401] == 2
+        assert bench.client.traffic.answers["things", 401] == 2
 
     with_client(needs_token(lambda server: "none"), work)
 

@@ -44,6 +44,13 @@ class Lists:
         """Records asked for in a page."""
         return self._form.size
 
+    @property
+    def dialect(self) -> str:
+        """Which parameters the server understands."""
+        form = self._form
+        how = f"{form.size_name} and {form.number_name}, {form.size} rows a page"
+        return how if self._is_settled else f"{how}; not tried yet"
+
     async def page(self, path: str, endpoint: str, page: int, query: list[tuple[str, str]]) -> Listing:
         """One page of the list at the path."""
         refusal: ContractError | None = None

@@ -17,7 +17,7 @@ from syncer.config import Connection
 from syncer.decode.answer import parse_object
 from syncer.decode.times import to_iso_ms
 from syncer.errors import ContractError, NotFound, RecordError
-from syncer.http import Client, TooLarge
+from syncer.http import Client, TooLarge, Traffic
 from syncer.model import Document, Execution, ExecutionRef, Look, Page, StepAnswer, Window, Workflow
 from syncer.sources import Order, Paging
 from syncer.sources.qualys_flow.paging import Lists
@@ -50,6 +50,16 @@ class QualysFlow:
     def facts(self) -> Mapping[str, str]:
         """The customer id, once a record has named it."""
         return self._records.facts
+
+    @property
+    def traffic(self) -> Traffic:
+        """What went over the wire so far."""
+        return self.client.traffic
+
+    @property
+    def dialect(self) -> Mapping[str, str]:
+        """Which parameters page the lists, and where payloads come from."""
+        return {"paging": self._lists.dialect, "payloads": self._steps.dialect}
 
     def now(self) -> datetime | None:
         """A lower bound of Qualys' clock."""

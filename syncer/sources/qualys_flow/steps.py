@@ -40,6 +40,16 @@ class Steps:
         self._records = records
         self._with_payloads = with_payloads
         self._flag_is_idle = False
+        self._flag_has_served = False
+
+    @property
+    def dialect(self) -> str:
+        """Whether `includeData` brings payloads."""
+        if not self._with_payloads:
+            return "not copied (step_io = false)"
+        if self._flag_is_idle:
+            return "includeData brings none: a request per node"
+        return "with the list of steps (includeData)" if self._flag_has_served else "not seen yet"
 
     async def read(self, ref: ExecutionRef) -> StepAnswer:
         """All events, with payloads where they are copied."""
@@ -50,8 +60,8 @@ class Steps:
         payloads = [
             await self._node(ref, node_id) for node_id in _lacking(answer.events, ref, carried=carried)
         ]
-        if not carried and any(map(_brings_something, payloads)):
-            self._flag_is_idle = True
+        self._flag_has_served |= carried
+        self._flag_is_idle |= not carried and any(map(_brings_something, payloads))
         return structs.replace(answer, payloads=tuple(payloads), has_payloads=carried or bool(payloads))
 
     def parse(self, body: bytes, ref: ExecutionRef) -> StepAnswer:
