@@ -35,6 +35,7 @@ COMMANDS = {
     "demo": "Show the whole thing on this machine, with nothing else.",
     "migrate": "Bring the warehouse to this version.",
     "sync": "Make one full pass, then exit.",
+    "run": "Run the service: poll every connection until stopped.",
     "backfill": "Copy a span of history.",
     "status": "Show how far everything is copied.",
     "quarantine": "Look at records put aside, and try them again.",

@@ -68,20 +68,6 @@ class Pass(Generic[T]):
             sent[endpoint] += count
         return sent
 
-    @property
-    def state(self) -> str:
-        """How it ended, in the words of `syncer.runs`."""
-        report = self.report
-        if report.error or self.did_nothing:
-            return "failed"
-        return "stopped" if report.stopped else "done" if report.is_complete else "partial"
-
-    @property
-    def did_nothing(self) -> bool:
-        """Whether nothing at all could be done."""
-        report = self.report
-        return bool(report.error or report.failures) and not report.rows.total() and not report.stopped
-
     async def run(self, work: Callable[[Session], Awaitable[T]]) -> None:
         """Do the work; what ends it early stands in the report."""
         clock = self.tenant.gate.clock
@@ -124,7 +110,7 @@ class Pass(Generic[T]):
         if self._command:
             counts = {"requests": dict(self.requests), "rows": dict(self.report.rows)}
             error = self.report.error.message if self.report.error else None
-            await self._writer.run(lambda db: runs.end_run(db, self.run_id, self.state, counts, error))
+            await self._writer.run(lambda db: runs.end_run(db, self.run_id, self.report.state, counts, error))
 
 
 def conduct(

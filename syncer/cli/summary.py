@@ -38,7 +38,7 @@ def exit_code(passes: Sequence[Pass[Any]], stop: Stop) -> Exit:
         return stop.exit
     if all(each.report.is_complete for each in passes):
         return Exit.DONE
-    if not all(each.did_nothing for each in passes):
+    if not all(each.report.did_nothing for each in passes):
         return Exit.PARTLY
     errors = [each.report.error for each in passes]
     return Exit.USAGE if any(isinstance(error, ConfigError) for error in errors) else Exit.NOTHING
@@ -62,7 +62,7 @@ def document(each: Pass[Any]) -> dict[str, Any]:
     report = each.report
     return {
         "connection": each.name,
-        "state": each.state,
+        "state": each.report.state,
         "run_id": each.run_id,
         "seconds": round(each.seconds, 3),
         "rows": {name: report.rows[name] for name in ROWS},
@@ -91,7 +91,7 @@ def tell_person(passes: Sequence[Pass[Any]]) -> None:
         rows = each.report.rows
         read = [rows[name] for name in ROWS[:3]]
         took = timedelta(seconds=each.seconds)
-        state = Text(each.state, style=STYLES[each.state])
+        state = Text(each.report.state, style=STYLES[each.report.state])
         add_row(made, each.name, state, *read, sum(each.requests.values()), took)
     out.print(made)
     for each in passes:

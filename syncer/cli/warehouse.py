@@ -28,12 +28,25 @@ def reached(warehouse: Warehouse) -> Iterator[Engine]:
 @contextmanager
 def ready(settings: Settings) -> Iterator[Engine]:
     """An engine on a warehouse of this version; migrated first, unless `warehouse.auto_migrate` is false."""
-    with reached(settings.warehouse) as made:
+    made = open_warehouse(settings)
+    try:
+        yield made
+    finally:
+        made.dispose()
+
+
+def open_warehouse(settings: Settings) -> Engine:
+    """As `ready`, to be disposed of by whoever asked for it."""
+    made = engine(started_url(settings.warehouse))
+    try:
         if settings.warehouse.auto_migrate:
             migrate(made)
         else:
             check_version(made)
-        yield made
+    except BaseException:
+        made.dispose()
+        raise
+    return made
 
 
 def started_url(warehouse: Warehouse) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from syncer.errors import ConfigError
@@ -73,6 +73,11 @@ def end_run(db: Connection, run_id: str, state: str, counts: Mapping[str, Any], 
         .where(runs.c.run_id == run_id)
         .values(ended_at=func.clock_timestamp(), state=state, counts=dict(counts), error=error)
     )
+
+
+def forget_runs(db: Connection, older_than: timedelta) -> None:
+    """Delete what is noted of runs that began longer ago."""
+    db.execute(delete(runs).where(runs.c.started_at < func.clock_timestamp() - older_than))
 
 
 def remaining_wait(db: Connection, connection_id: str) -> tuple[timedelta, str | None]:

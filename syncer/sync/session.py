@@ -88,6 +88,18 @@ class Report(Struct, kw_only=True):
         """Whether everything was done and nothing is disputed."""
         return not (self.failures or self.disputed or self.stopped or self.error)
 
+    @property
+    def did_nothing(self) -> bool:
+        """Whether nothing at all could be done."""
+        return bool(self.error or self.failures) and not self.rows.total() and not self.stopped
+
+    @property
+    def state(self) -> str:
+        """How it ended, in the words of `syncer.runs`."""
+        if self.error or self.did_nothing:
+            return "failed"
+        return "stopped" if self.stopped else "done" if self.is_complete else "partial"
+
 
 class Tenant(Struct, frozen=True, kw_only=True):
     """One connection with what reads it, what writes it, and what says when."""

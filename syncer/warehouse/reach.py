@@ -18,6 +18,13 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from syncer.errors import ConfigError, WarehouseError
 
 _DRIVER = "postgresql+psycopg"
+# A server that vanished without a word is noticed within a minute, not after the two hours of the system's defaults.
+_KEEPALIVES = {
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 60_000,
+}
 
 
 class _Fault(NamedTuple):
@@ -85,12 +92,14 @@ def engine(url: str) -> Engine:
     made = create_engine(
         _address(url),
         pool_size=5,
+        pool_timeout=300,  # many tenants take turns: to wait for a connection is no fault
         pool_pre_ping=True,
         connect_args={
             "application_name": "syncer",
             "client_encoding": "utf8",
             "connect_timeout": 10,
             "prepare_threshold": None,  # a prepared statement is lost when a proxy swaps the connection
+            **_KEEPALIVES,
         },
     )
     event.listen(made, "connect", _speak_utc)

@@ -1,0 +1,47 @@
+"""How long to wait before what failed is tried again: longer each time, and not all at the same moment.
+
+Invariant: a pause is never longer than the longest, and the first after a success is the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from msgspec import Struct
+
+from syncer.errors import AuthError, SyncerError
+
+SPREAD = 0.25
+"""Part of a pause by which it is shortened or prolonged at random."""
+
+
+class Span(Struct, frozen=True):
+    """The first pause and the longest."""
+
+    first: timedelta
+    longest: timedelta
+
+
+USUAL = Span(timedelta(seconds=10), timedelta(minutes=15))
+REFUSED = Span(timedelta(minutes=5), timedelta(hours=1))
+"""For credentials that were refused: asking often may lock the account."""
+
+
+class Pauses:
+    """Counts failures in a row; `random` gives numbers in [0, 1)."""
+
+    def __init__(self, random: Callable[[], float]) -> None:
+        self._random = random
+        self._failures = 0
+
+    def after(self, error: SyncerError) -> timedelta:
+        """The pause after one more failure."""
+        span = REFUSED if isinstance(error, AuthError) else USUAL
+        pause = min(span.first * (1 << min(self._failures, 16)), span.longest)
+        self._failures += 1
+        return min(pause * (1 - SPREAD + 2 * SPREAD * self._random()), span.longest)
+
+    def reset(self) -> None:
+        """Begin anew after a success."""
+        self._failures = 0

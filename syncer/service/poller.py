@@ -1,0 +1,229 @@
+"""One connection of the service: polled on its schedule, with steps and history copied beside the polls.
+
+    poll      workflows, new and open executions; it alone decides when what fails is tried again
+    steps     of what was created lately; begins when a poll has ended
+    history   and the steps of what is older; begins when a poll has ended
+
+Invariant: each of the three runs once at a time, nothing that happens in one ends another, and a line is logged when
+the state changes, not when it is found to be as before. It must not know other connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+import structlog
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.base import BaseTrigger
+from apscheduler.triggers.date import DateTrigger
+from apscheduler.triggers.interval import IntervalTrigger
+
+from syncer import sync
+from syncer.config import Connection, Cron
+from syncer.errors import ConfigError, SyncerError, unexpected
+from syncer.http import Traffic
+from syncer.service.complaints import Complaints
+from syncer.service.pauses import Pauses
+from syncer.state import leases, runs
+from syncer.sync import Report, Session, Tenant
+
+COMMAND = "run"
+"""What the polls of the service are called in `syncer.runs`."""
+
+JITTER = 0.05
+LONGEST_JITTER = timedelta(seconds=30)
+"""Part of the interval, and at most, by which a poll comes earlier or later, so that many do not come at once."""
+
+Work = Callable[[Session], Awaitable[Report]]
+
+
+class Poller:
+    """Keeps one connection copied; `start` it in the event loop, then `stop` it, then `close` it."""
+
+    def __init__(self, tenant: Tenant, scheduler: AsyncIOScheduler) -> None:
+        self.connection: Connection = tenant.connection
+        self.name = tenant.connection.name
+        self.last_success_at: datetime | None = None
+        self._tenant = tenant
+        self._scheduler = scheduler
+        self._clock = tenant.gate.clock
+        self._log = structlog.get_logger().bind(connection=self.name)
+        self._complaints = Complaints(self._log)
+        self._pauses = Pauses(self._clock.random)
+        self._retry_at: datetime | None = None
+        self._rows: Counter[str] = Counter()
+        self._reports: dict[str, Report] = {}
+        self._lanes: dict[str, Work] = {"steps": sync.recent_steps, "history": sync.history}
+        self._woken = {lane: asyncio.Event() for lane in self._lanes}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_polling = False
+        self._is_stopped = False
+
+    @property
+    def rows(self) -> Mapping[str, int]:
+        """Rows committed so far by table, those found unchanged included."""
+        return sum((report.rows for report in tuple(self._reports.values())), self._rows.copy())
+
+    @property
+    def traffic(self) -> Traffic:
+        """What went over the wire so far."""
+        return self._tenant.source.traffic
+
+    @property
+    def waits(self) -> int:
+        """Waits the source asked for so far."""
+        return self._tenant.gate.waits
+
+    @property
+    def not_before(self) -> datetime | None:
+        """The end of the present wait."""
+        return self._tenant.gate.not_before if self._tenant.gate.is_waiting else None
+
+    @property
+    def trouble(self) -> SyncerError | None:
+        """Why the connection does not get on; None if all is well."""
+        return self._complaints.trouble
+
+    def start(self) -> None:
+        """Poll from now on; one that polls at intervals does so at once."""
+        now = self._clock.now()
+        trigger = _trigger(self.connection.poll, now)
+        at_once = {} if isinstance(self.connection.poll, Cron) else {"next_run_time": now}
+        self._scheduler.add_job(
+            self.poll,
+            trigger,
+            id=self.name,
+            coalesce=True,
+            max_instances=1,
+            misfire_grace_time=None,
+            **at_once,
+        )
+        for lane in self._lanes:
+            self._begin(self._keep(lane))
+
+    async def poll(self) -> None:
+        """Make one poll, unless one is under way or the pause after a failure is not over."""
+        is_early = self._retry_at is not None and self._clock.now() < self._retry_at
+        if self._is_polling or self._is_stopped or is_early:
+            return
+        self._is_polling = True
+        task = self._begin(self._poll())
+        try:
+            await asyncio.shield(task)  # the scheduler's end must not cut short what is being committed
+        finally:
+            self._is_polling = False
+
+    async def _poll(self) -> None:
+        every = _interval(self.connection.poll, self._clock.now())
+        error = await self._attempt("poll", lambda session: self._noted(session, every))
+        if error is not None:
+            self._again_after(error)
+            return
+        self._pauses.reset()
+        self._retry_at = None
+        for event in self._woken.values():
+            event.set()
+
+    async def _noted(self, session: Session, every: timedelta) -> Report:
+        """A poll, with what became of it in `syncer.runs`."""
+        writer, run_id = self._tenant.writer, uuid4().hex[:12]
+        structlog.contextvars.bind_contextvars(run_id=run_id)
+        await writer.start()
+        owner = leases.this_owner()
+        await writer.run(lambda db: runs.begin_run(db, run_id, COMMAND, self.name, owner))
+        report = await sync.poll(session, every)
+        error = report.error.message if report.error else None
+        counts = {"rows": dict(report.rows)}
+        await writer.run(lambda db: runs.end_run(db, run_id, report.state, counts, error))
+        if report.is_complete:
+            self.last_success_at = self._clock.now()
+        return report
+
+    async def _keep(self, lane: str) -> None:
+        while not self._is_stopped:
+            await self._woken[lane].wait()
+            self._woken[lane].clear()
+            await self._attempt(lane, self._lanes[lane])
+
+    async def _attempt(self, lane: str, work: Work) -> SyncerError | None:
+        """Do one piece of work; returns what ended it early, having said so where that is new."""
+        session = Session(self._tenant, is_quiet=True)
+        self._reports[lane] = session.report
+        error: SyncerError | None = None
+        try:
+            error = (await work(session)).error
+        except SyncerError as met:
+            error = met
+        except Exception as fault:  # noqa: BLE001 - a fault of ours in one connection must not end the service
+            structlog.get_logger().debug("unexpected", connection=self.name, exc_info=True)
+            error = unexpected(fault)
+        finally:
+            self._rows.update(self._reports.pop(lane).rows)
+        if not self._is_stopped:
+            self._complaints.hear(lane, error, session.report.failures)
+        return error
+
+    def _again_after(self, error: SyncerError) -> None:
+        """Try again after a pause, unless only a person can mend it."""
+        if self._is_stopped:
+            return
+        if isinstance(error, ConfigError):
+            self._scheduler.remove_job(self.name)
+            return
+        self._retry_at = self._clock.now() + self._pauses.after(error)
+        self._scheduler.add_job(
+            self.poll,
+            DateTrigger(self._retry_at),
+            id=f"{self.name} again",
+            replace_existing=True,
+            misfire_grace_time=None,
+        )
+
+    def stop(self, reason: str) -> None:
+        """Make no further request; what is complete is committed."""
+        self._is_stopped = True
+        self._tenant.gate.stop(reason)
+        for event in self._woken.values():
+            event.set()
+        for job in (self.name, f"{self.name} again"):
+            if self._scheduler.get_job(job):
+                self._scheduler.remove_job(job)
+
+    def abandon(self) -> None:
+        """Give up what is in flight."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def close(self) -> None:
+        """Wait until all work has ended, and give everything back."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tenant.close()
+
+    def _begin(self, work: Awaitable[None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _trigger(poll: timedelta | Cron, now: datetime) -> BaseTrigger:
+    jitter = min(_interval(poll, now) * JITTER, LONGEST_JITTER).total_seconds()
+    if isinstance(poll, Cron):
+        trigger = poll.trigger()
+        trigger.jitter = jitter
+        return trigger
+    return IntervalTrigger(seconds=poll.total_seconds(), jitter=jitter)
+
+
+def _interval(poll: timedelta | Cron, now: datetime) -> timedelta:
+    """How often a connection is polled; for a cron expression the time between its next two turns."""
+    if not isinstance(poll, Cron):
+        return poll
+    trigger = poll.trigger()
+    first: datetime = trigger.get_next_fire_time(None, now)
+    second: datetime = trigger.get_next_fire_time(first, first)
+    return second - first
