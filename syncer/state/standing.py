@@ -113,12 +113,14 @@ GROUP BY s.connection_id, s.last_success_at
 _PARTITIONS = """
 SELECT f.partition, f.workflow_name, f.watermark_at, f.lag_seconds, f.complete_from, f.settled_until,
   f.open_executions, f.steps_due, b.backlog_seconds, f.last_success_at, f.last_error, f.last_error_at,
-  w.missing_reason, coalesce(b.backlog_windows, 0) AS backlog_windows, b.backlog_from, b.backlog_until, b.backlog_began_at
+  w.missing_reason, coalesce(b.backlog_windows, 0) AS backlog_windows, b.backlog_from, b.backlog_until,
+  b.backlog_began_at
 FROM history.sync_freshness f
 LEFT JOIN history.workflows w ON w.connection_id = f.connection_id AND w.workflow_id = f.partition
 LEFT JOIN (
   SELECT partition, sum(EXTRACT(epoch FROM until - position))::double precision AS backlog_seconds,
-    count(*) AS backlog_windows, min(position) AS backlog_from, max(until) AS backlog_until, min(created_at) AS backlog_began_at
+    count(*) AS backlog_windows, min(position) AS backlog_from, max(until) AS backlog_until,
+    min(created_at) AS backlog_began_at
   FROM syncer.backfill_windows WHERE connection_id = :connection AND state = 'open' GROUP BY partition
 ) b ON b.partition = f.partition
 WHERE f.connection_id = :connection
