@@ -33,6 +33,7 @@ from syncer.errors import SyncerError, unexpected
 
 COMMANDS = {
     "demo": "Show the whole thing on this machine, with nothing else.",
+    "init": "Write a configuration, asked for or from flags.",
     "check": "Look at everything: what is wrong, and what to do.",
     "migrate": "Bring the warehouse to this version.",
     "sync": "Make one full pass, then exit.",

@@ -32,6 +32,7 @@ __all__ = [
     "Group",
     "State",
     "configuration_file",
+    "count",
     "document",
     "examine",
     "exit_code",
