@@ -34,13 +34,15 @@ demo: $(VENV)/.installed ## the whole thing on this machine: a simulated source,
 test: $(VENV)/.installed ## all tests, on every PostgreSQL found here
 	SYNCER_TEST_SERVERS=all $(BIN)/pytest
 
-lint: $(VENV)/.installed ## format, style, types, layers, dependencies, data dictionary
+lint: $(VENV)/.installed ## format, style, types, layers, dependencies, data dictionary, containers
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
 	$(BIN)/python -m syncer.dictionary --check docs/data-dictionary.md
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/hadolint Dockerfile
 
 check: lint test ## what CI runs
 
