@@ -95,7 +95,7 @@ def _lost(each: Standing, now: datetime) -> Told:
     if rows:
         yield (
             "lost",
-            f"the source deleted {plural(len(rows), 'span')} of history before they were copied",
+            f"lost {plural(len(rows), 'span')} of history, deleted at the source before being copied",
             "what is gone cannot be had again: see that syncer always runs and that the limits allow it",
         )
 
@@ -106,11 +106,16 @@ def _deletion(each: Standing, now: datetime) -> Told:
     if left is None or left >= SOON.total_seconds() or is_begun:
         return
     when = f"in {length(timedelta(seconds=left))}" if left else "now"
-    yield "deletion", f"the source deletes {when} what is not copied yet", LIMITS
+    hint = "mend first why it fails" if _is_failing(each) else LIMITS
+    yield "deletion", f"the source deletes {when} what is not copied yet", hint
+
+
+def _is_failing(each: Standing) -> bool:
+    return each.last_run is not None and each.last_run["state"] == "failed"
 
 
 def _failing(each: Standing, now: datetime) -> Told:
-    if each.last_run and each.last_run["state"] == "failed" and each.failing_since:
+    if each.last_run and each.failing_since and _is_failing(each):
         why = each.last_run["error"] or "the log says why"
         yield "failing", f"has failed for {length(now - each.failing_since)}: {why}", CHECK
 
@@ -150,7 +155,7 @@ def _behind(each: Standing) -> Told:
 
 def _errors(each: Standing) -> Told:
     failing = [row for row in each.followed if row["last_error"]]
-    if not failing or (each.last_run and each.last_run["state"] == "failed"):
+    if not failing or _is_failing(each):
         return
     yield (
         "error",

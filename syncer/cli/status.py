@@ -138,11 +138,15 @@ def _verdict(look: Look) -> Iterator[RenderableType]:
     else:
         yield Text(f"All is well: {_extent(look)}.", style="bold green")
     for need in look.needs:
-        line = Text.assemble((f"{need.connection} ", "bold"), clean(need.message))
-        yield Padding(line, (0, 0, 0, 2))
-        yield Padding(Text(clean(need.hint), style="dim"), (0, 0, 0, 4))
-    if left := _left(look.found):
-        yield Text(f"Still to be copied: {left}.")
+        line = Text.assemble((f"{need.connection}: ", "bold"), clean(need.message))
+        yield Padding(line, (0, 0, 0, 2), expand=False)
+        yield Padding(Text(clean(need.hint), style="dim"), (0, 0, 0, 4), expand=False)
+    for each in look.found:
+        if each.waiting_until:
+            left = length(each.waiting_until - look.at)
+            yield Text(f"{each.connection} waits for {left} more, as its source asks.", style="yellow")
+    if work := _left(look.found):
+        yield Text(f"Still to be copied: {work}.")
 
 
 def _extent(look: Look) -> str:
@@ -191,7 +195,6 @@ def _partitions(each: Standing, now: datetime, *, is_all: bool) -> RenderableTyp
     rows = each.partitions if is_all else _pressing(each.followed)
     columns = _columns(out.width)
     made = table(*columns, right=columns[1:])
-    made.columns[0].no_wrap, made.columns[0].overflow = True, "ellipsis"
     for row in rows:
         cells = _cells(row, now)
         add_row(made, *(cells[column] for column in columns))
@@ -218,7 +221,8 @@ def _cells(row: Row, now: datetime) -> dict[str, object]:
 
 
 def _name(row: Row) -> Text:
-    name = Text(clean(called(row)))
+    """The name, and what is odd; where there is no room it is cut, and never a number."""
+    name = Text(clean(called(row)), no_wrap=True, overflow="ellipsis")
     if row["last_error"]:
         name.append(" !", "bold red")
     if not row["is_followed"]:
@@ -230,7 +234,11 @@ def _pressing(rows: Sequence[Row]) -> Sequence[Row]:
     """All rows if they are few, else those that matter most: in error, behind, with work left."""
     if len(rows) <= ROWS:
         return rows
-    return sorted(rows, key=_pressure, reverse=True)[:ROWS]
+    return sorted(rows, key=_pressure, reverse=True)[: max(min(sum(map(_is_behind, rows)), ROWS), LINES)]
+
+
+def _is_behind(row: Row) -> bool:
+    return any(_pressure(row)[:3])
 
 
 def _pressure(row: Row) -> tuple[bool, float, int, float]:
@@ -251,14 +259,15 @@ def _remarks(each: Standing, now: datetime, *, is_all: bool) -> Iterator[Text]:
         yield from _omitted(each)
     if each.waiting_until:
         left = length(each.waiting_until - now)
-        yield _remark("waiting", f"until {each.waiting_until:%H:%M:%S} UTC ({left}): {each.waiting_reason}")
+        until = f"until {each.waiting_until:%Y-%m-%d %H:%M:%S} UTC ({left})"
+        yield _remark("waiting", f"{until}: {each.waiting_reason}")
     lost = [row for row in each.audit if row["verdict"] == "lost"]
     others = [row for row in each.audit if row["verdict"] != "lost"]
     yield from _listed("lost", [_window(row) for row in lost], "red")
     yield from _listed("unclear", [_disagreement(row) for row in others])
     errors = [row for row in each.partitions if row["last_error"]]
     yield from _listed("error", [_error(row, now) for row in errors], "red")
-    if each.last_run and each.last_run["error"]:
+    if each.last_run and each.last_run["error"] and not each.failing_since:
         yield _remark("last run", each.last_run["error"], "red")
     if each.backlog_windows or each.steps_due:
         yield _remark("pace", _pace(each), "cyan")
@@ -267,11 +276,12 @@ def _remarks(each: Standing, now: datetime, *, is_all: bool) -> Iterator[Text]:
 
 def _omitted(each: Standing) -> Iterator[Text]:
     """How many rows the table leaves out."""
-    hidden = sorted(each.followed, key=_pressure, reverse=True)[ROWS:]
+    shown_rows = _pressing(each.followed)
+    hidden = len(each.followed) - len(shown_rows)
     if hidden:
-        unfinished = sum(1 for row in hidden if any(_pressure(row)[:3]))
-        state = f"{unfinished:,} of them with work left" if unfinished else "all of them well"
-        yield Text(f"and {plural(len(hidden), 'more workflow')}, {state}: see --all", style="dim")
+        behind = sum(map(_is_behind, each.followed)) - sum(map(_is_behind, shown_rows))
+        state = f"{behind:,} of them with work left" if behind else "all of them well"
+        yield Text(f"and {plural(hidden, 'more workflow')}, {state}: see --all", style="dim")
     left = [row for row in each.partitions if not row["is_followed"]]
     if left:
         deleted = sum(1 for row in left if row["missing_reason"])
@@ -282,7 +292,7 @@ def _omitted(each: Standing) -> Iterator[Text]:
 
 def _pace(each: Standing) -> str:
     arriving, copied = each.executions_arriving_per_hour, each.executions_copied_per_hour
-    return f"{copied:,.0f} executions an hour are copied, {arriving:,.0f} arrive"
+    return f"{copied:,.0f} executions an hour copied, {arriving:,.0f} arriving"
 
 
 def _listed(word: str, lines: Sequence[str], style: str = "yellow") -> Iterator[Text]:
