@@ -25,6 +25,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from syncer import __version__
 from syncer.cli.app import App, Exit, exit_of, is_debug
@@ -43,6 +44,7 @@ COMMANDS = {
     "quarantine": "Look at records put aside, and try them again.",
     "db": "The warehouse's URL; the embedded server.",
     "config": "Show the configuration in force.",
+    "completion": "Print a script with which the shell completes commands.",
 }
 
 
@@ -57,6 +59,12 @@ class _Commands(click.Group):
             return None
         command: click.Command = importlib.import_module(f"syncer.cli.{cmd_name}").command
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        found = [
+            CompletionItem(name, help=does) for name, does in COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return found + super(click.Group, self).shell_complete(ctx, incomplete)
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -5,8 +5,12 @@ Invariant: a value that cannot be meant is refused with a sentence that says wha
 
 from __future__ import annotations
 
+import os
+import tomllib
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -43,10 +47,24 @@ def to_moment(_ctx: click.Context, param: click.Parameter, value: str | None) ->
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document, nothing else.")
 
 
+def _connections(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Names for the shell to offer. Whatever is wrong with the file, whoever types is not told here."""
+    file = ctx.find_root().params.get("config") or os.environ.get("SYNCER_CONFIG") or "config.toml"
+    with suppress(OSError, ValueError):
+        tables = tomllib.loads(Path(file).read_text(encoding="utf-8")).get("connections")
+        return [name for name in tables if name.startswith(incomplete)] if isinstance(tables, dict) else []
+    return []
+
+
 def connection_option(command: Command) -> Command:
     """`--connection NAME`, repeatable."""
     return click.option(
-        "--connection", "connections", multiple=True, metavar="NAME", help="Only this one. Repeatable."
+        "--connection",
+        "connections",
+        multiple=True,
+        metavar="NAME",
+        shell_complete=_connections,
+        help="Only this one. Repeatable.",
     )(command)
 
 
