@@ -11,9 +11,13 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from syncer.errors import RateLimited, Stopped
+
+
+SAME_WAIT = timedelta(minutes=1)
+"""Requests refused together name ends that differ a little: less than this later is the same wait."""
 
 
 def _utc_now() -> datetime:
@@ -59,10 +63,12 @@ class Gate:
             self.reason = reason
 
     def first_to_tell(self, instant: datetime) -> bool:
-        """Whether nobody has told of the wait until this instant yet; from now on somebody has."""
-        is_first = self._told != instant
+        """Whether nobody has told yet of a wait until about this instant; from now on somebody has."""
+        told = self._told
+        if told is not None and told > self.clock.now() and instant < told + SAME_WAIT:
+            return False
         self._told = instant
-        return is_first
+        return True
 
     @property
     def is_waiting(self) -> bool:

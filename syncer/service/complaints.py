@@ -44,15 +44,16 @@ class Complaints:
     def hear(self, lane: str, error: SyncerError | None, failures: Sequence[Failure]) -> None:
         """Take note of an attempt in a lane."""
         before = self._heard.get(lane, _Heard())
-        known = {heard.kind for heard in self._heard.values()}
-        parts = before.parts if error else frozenset((each.stream, each.partition) for each in failures)
-        now = self._heard[lane] = _Heard(error, parts)
+        kinds = {heard.kind for heard in self._heard.values()}
+        known = frozenset[tuple[str, str]]().union(*(heard.parts for heard in self._heard.values()))
+        failed = {(each.stream, each.partition): each for each in failures}
+        now = self._heard[lane] = _Heard(error, before.parts if error else frozenset(failed))
         if error is not None:
-            if now.kind not in known:
+            if now.kind not in kinds:
                 self._log.warning("failing", lane=lane, error=error.message, hint=error.hint)
             return
-        self._tell_parts([each for each in failures if (each.stream, each.partition) not in before.parts])
-        if (before.kind and not self.trouble) or (before.parts and not parts):
+        self._tell_parts([each for part, each in failed.items() if part not in known])
+        if (before.kind and not self.trouble) or (before.parts and not now.parts):
             self._log.info("recovered", lane=lane)
 
     def _tell_parts(self, failures: Sequence[Failure]) -> None:

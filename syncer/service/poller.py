@@ -148,6 +148,8 @@ class Poller:
             await self._woken[lane].wait()
             self._woken[lane].clear()
             await self._attempt(lane, self._lanes[lane])
+            if lane == "history":  # the last day of it is work for the other lane
+                self._woken["steps"].set()
 
     async def _attempt(self, lane: str, work: Work) -> SyncerError | None:
         """Do one piece of work; returns what ended it early, having said so where that is new."""

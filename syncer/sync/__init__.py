@@ -106,14 +106,13 @@ async def _sync(session: Session, only: Sequence[str]) -> None:
 
 async def _look(session: Session, only: Sequence[str], every: timedelta | None = None) -> Sequence[str]:
     """Read workflows, what is new and what was open; returns the partitions read."""
-    hints = await _workflows(session, only)
-    partitions = session.source.partitions(list(hints))
+    partitions = session.source.partitions(await _workflows(session, only))
     seen = Seen(ids=set())
     session.report.phase = "live"
     await session.each(
         EXECUTIONS,
         partitions,
-        lambda partition: sync_live(session, partition, hints.get(partition), seen, every),
+        lambda partition: sync_live(session, partition, seen, every),
         workers=LISTERS,
     )
     if not only:
@@ -146,8 +145,7 @@ async def backfill(
 
 
 async def _backfill(session: Session, since: datetime, until: datetime | None, only: Sequence[str]) -> None:
-    hints = await _workflows(session, only)
-    partitions = session.source.partitions(list(hints))
+    partitions = session.source.partitions(await _workflows(session, only))
     span = Window(since, until or session.source_now())
     if since < (horizon := session.horizon_start()):
         session.report.unserved = str(Window(since, min(horizon, span.end)))
@@ -183,28 +181,30 @@ async def _reported(session: Session, work: Callable[[], Awaitable[object]]) -> 
     return session.report
 
 
-async def _workflows(session: Session, only: Sequence[str]) -> Mapping[str, str | None]:
-    """The workflows to copy with their hints; those already known where the list cannot be had today."""
+async def _workflows(session: Session, only: Sequence[str]) -> Sequence[str]:
+    """The workflows to copy, with those already known where the list cannot be had whole today."""
     session.report.phase = "workflows"
-    hints: dict[str, str | None] = {}
+    found: list[str] = []
 
     async def listing(_stream: str) -> bool:
         listed = await sync_workflows(session, only)
-        hints.update(listed.hints if listed else {})
+        found.extend(listed or ())
         return listed is not None
 
     await session.each(WORKFLOWS, [""], listing, workers=1)
-    if hints or not session.report.failures:
-        return hints
+    if not session.report.failures:
+        return list(dict.fromkeys(found))
     known = await session.writer.run(lambda db: present_workflows(db, session.name))
-    if not known:
-        last = session.report.failures[-1]
-        raise TransientError(last.message, last.hint)
-    return {
-        each.workflow_id: None
+    others = {
+        each.workflow_id
         for each in known
         if is_chosen(each, session.connection.workflows) and is_chosen(each, only)
     }
+    if not found and not others:
+        last = session.report.failures[-1]
+        raise TransientError(last.message, last.hint)
+    session.hints.forget(others.difference(found))
+    return list(dict.fromkeys([*found, *sorted(others)]))
 
 
 async def _history(
@@ -263,13 +263,13 @@ async def estimate(
     Raises what the source raises; writes nothing but the workflows it lists.
     """
     async with session.running():
-        hints = await _workflows(session, only)
+        workflows = await _workflows(session, only)
         end = until or session.source_now()
         horizon = session.horizon_start()
         unserved = Window(since, min(horizon, end)) if since < horizon else None
         served = Window(max(since, horizon), end) if max(since, horizon) < end else None
         told: dict[str, int | None] = {}
-        for partition in session.source.partitions(list(hints)) if served else ():
+        for partition in session.source.partitions(workflows) if served else ():
             page = await session.source.list_executions(partition, served or Window(end, end), 1)
             told[partition] = page.total
     known = [total for total in told.values() if total is not None]

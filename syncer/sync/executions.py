@@ -34,6 +34,7 @@ from syncer.state import watermarks
 from syncer.state.leases import Lease
 from syncer.state.quarantine import put_aside, resolve_identities
 from syncer.state.watermarks import EXECUTIONS, Finding, LedgerEntry, Watermark
+from syncer.sync.hints import Hint
 from syncer.sync.session import Session
 from syncer.sync.steps import land_steps
 
@@ -51,9 +52,7 @@ FRESH = 0.75
 """Part of a poll's interval for which a partition is left alone after another process has read it."""
 
 
-async def sync_live(
-    session: Session, partition: str, hint: str | None, seen: Seen, every: timedelta | None = None
-) -> bool:
+async def sync_live(session: Session, partition: str, seen: Seen, every: timedelta | None = None) -> bool:
     """Read what is new in one partition; False where another process is at it.
 
     Polled `every` so often, a partition is not read that another process has just read, nor one whose hint has
@@ -64,8 +63,11 @@ async def sync_live(
         if lease is None:
             return False
         mark = await session.writer.run(lambda db: watermarks.watermark(db, session.name, partition))
+        hint = session.hints.of(partition)
         if every and (_is_fresh(session, mark, every) or _is_unmoved(session, mark, hint)):
             return True
+        if every and hint:
+            await session.let_pass(hint.shown_by)
         horizon = session.horizon_start()
         window = live_window(mark.watermark_at, session.source_now(), session.connection.lookback, horizon)
         if lost := lost_span(mark.watermark_at, horizon):
@@ -84,10 +86,11 @@ async def sync_live(
             )
 
         await _read(session, lease, window, move, seen)
+        stood = hint.text if hint and hint.shown_by <= window.end else None
         await session.commit(
             lease,
             lambda db, now: watermarks.note_success(
-                db, session.name, EXECUTIONS, partition, now=now, hint=hint
+                db, session.name, EXECUTIONS, partition, now=now, hint=stood
             ),
         )
         return True
@@ -101,7 +104,7 @@ async def sync_last(session: Session, partition: str, seen: Seen) -> bool:
         return [entry for entry in entries if entry.partition == partition]
 
     try:
-        if not await sync_live(session, partition, None, seen):
+        if not await sync_live(session, partition, seen):
             return False
         for entry in await session.writer.run(history):
             if not await sync_history(session, entry):
@@ -128,10 +131,10 @@ def _is_fresh(session: Session, mark: Watermark, every: timedelta) -> bool:
     return read_at is not None and read_at + FRESH * every > session.writer.now()
 
 
-def _is_unmoved(session: Session, mark: Watermark, hint: str | None) -> bool:
+def _is_unmoved(session: Session, mark: Watermark, hint: Hint | None) -> bool:
     swept_at = mark.swept_at
     is_fresh = swept_at is not None and swept_at + session.connection.sweep > session.writer.now()
-    return hint is not None and hint == mark.hint and is_fresh
+    return hint is not None and hint.text == mark.hint and is_fresh
 
 
 async def sync_history(session: Session, entry: LedgerEntry) -> bool:

@@ -36,6 +36,7 @@ from syncer.plan import horizon_start
 from syncer.sources import Source
 from syncer.state import leases, runs, watermarks
 from syncer.state.leases import Lease, LeaseKey
+from syncer.sync.hints import MARGIN, Hints
 from syncer.writer import Writer
 
 T = TypeVar("T")
@@ -109,6 +110,7 @@ class Tenant(Struct, frozen=True, kw_only=True):
     gate: Gate
     writer: Writer
     encoder: Encoder
+    hints: Hints = field(default_factory=Hints)
 
     async def close(self) -> None:
         """Give the source's connections back, and wait for the transaction at hand."""
@@ -130,6 +132,7 @@ class Session:
         self.writer = tenant.writer
         self.gate = tenant.gate
         self.encoder = tenant.encoder
+        self.hints = tenant.hints
         self.report = Report(connection_id=self.name)
         self.log = structlog.get_logger().bind(connection=self.name)
         self._clock = self.gate.clock.now
@@ -143,6 +146,17 @@ class Session:
     def source_now(self) -> datetime:
         """The source's clock; where it tells none, the warehouse's less the lookback."""
         return self.source.now() or self.writer.now() - self.connection.lookback
+
+    def latest(self) -> datetime:
+        """What the source's clock may show by now at most, but for the time an answer is under way."""
+        now = self.source.now()
+        return self.writer.now() if now is None else now + MARGIN
+
+    async def let_pass(self, instant: datetime) -> None:
+        """Sleep until the source's clock has passed the instant, where that is a matter of MARGIN."""
+        now = self.source.now()
+        if now is not None and now < instant <= now + MARGIN:
+            await self._doze((instant - now) / timedelta(seconds=1))
 
     def horizon_start(self, margin: timedelta = timedelta(seconds=60)) -> datetime:
         """The oldest instant the source still serves, with a margin for a request on its way."""

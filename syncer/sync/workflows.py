@@ -7,7 +7,7 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from hashlib import blake2b
 
-from msgspec import UNSET, Struct, structs
+from msgspec import UNSET, structs
 from sqlalchemy import Connection as Database
 
 from syncer.decode.record import LONGEST_ID
@@ -24,19 +24,16 @@ from syncer.sync.session import Session
 Known = Mapping[str, tuple[str | None, bool, datetime | None]]
 
 
-class Listed(Struct, kw_only=True):
-    """The workflows to copy, with the sign of change the list carried for each."""
+async def sync_workflows(session: Session, only: Sequence[str] = ()) -> list[str] | None:
+    """Copy all workflows that are chosen and note their hints; returns their ids, None where another process is at it.
 
-    hints: dict[str, str | None]
-
-
-async def sync_workflows(session: Session, only: Sequence[str] = ()) -> Listed | None:
-    """Copy all workflows that are chosen; None where another process is at it."""
+    `only` narrows what is returned, not what is copied.
+    """
     async with session.lease(watermarks.WORKFLOWS, "", "live") as lease:
         if lease is None:
             return None
         known = await session.writer.run(lambda db: known_workflows(db, session.name))
-        listed = Listed(hints={})
+        listed: list[str] = []
         answers = read_listing(
             session.source.list_workflows,
             session.asked,
@@ -56,7 +53,7 @@ async def _land(
     lease: Lease,
     answer: Listing[Workflow],
     known: Known,
-    listed: Listed,
+    listed: list[str],
     only: Sequence[str],
 ) -> None:
     chosen = [row for row in answer.rows if is_chosen(row, session.connection.workflows)]
@@ -74,7 +71,9 @@ async def _land(
     await session.commit(lease, write)
     session.report.rows["workflows"] += len(rows)
     session.report.quarantined += len(answer.rejects)
-    listed.hints.update({row.workflow_id: row.hint for row in chosen if is_chosen(row, only)})
+    for row in chosen:
+        session.hints.note(row.workflow_id, row.hint, session.latest())
+    listed += [row.workflow_id for row in chosen if is_chosen(row, only)]
 
 
 async def _conclude(session: Session, lease: Lease, answer: Listing[Workflow]) -> None:

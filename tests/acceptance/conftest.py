@@ -66,6 +66,7 @@ class Cli:
         self.folder = folder
         self.file = folder / "config.toml"
         self.warehouse: dict[str, object] = {"url": warehouse}
+        self.service: dict[str, object] = {}
         self.connections: dict[str, dict[str, object]] = {}
         self.env = {
             "PATH": os.environ["PATH"],
@@ -86,7 +87,7 @@ class Cli:
 
     def write(self) -> None:
         """Write the configuration as it stands."""
-        tables = {"warehouse": self.warehouse} | {
+        tables = {"warehouse": self.warehouse, "service": self.service} | {
             f"connections.{name}": keys for name, keys in self.connections.items()
         }
         self.file.write_text("\n".join(_table(name, keys) for name, keys in tables.items()))

@@ -67,7 +67,9 @@ class World:
     runs: dict[str, Run] = field(default_factory=dict)
     workflow_ids: list[str] = field(default_factory=lambda: ["w1", "w2"])
     twist: Twist = field(default_factory=Twist)
+    shows_hints: bool = False
     requests: list[str] = field(default_factory=list)
+    looked_at: list[str] = field(default_factory=list)
 
     def add(
         self, workflow_id: str, created_at: datetime, *, lasts: timedelta | None = timedelta(seconds=30)
@@ -88,6 +90,11 @@ class World:
         """Let a running execution end now."""
         run.ended_at = self.now
         run.updated_at = self.now
+
+    def hint(self, workflow_id: str) -> str | None:
+        """What moves when an execution of the workflow ends."""
+        ended = [run for run in self.visible() if run.workflow_id == workflow_id and run.ended_at]
+        return f"{len(ended)} ended" if self.shows_hints else None
 
     def visible(self) -> list[Run]:
         """What lists show at this moment."""
@@ -115,7 +122,7 @@ class Toy:
         self.traffic = Traffic()
 
     def now(self) -> datetime | None:
-        return self.world.now
+        return self.world.now.replace(microsecond=0)
 
     def partitions(self, workflow_ids: Sequence[str]) -> Sequence[str]:
         return list(workflow_ids)
@@ -126,7 +133,8 @@ class Toy:
     async def list_workflows(self, page: int) -> Page[Workflow]:
         self.world.note("workflows")
         rows = [
-            Workflow(workflow_id=each, name=each.upper(), revision="r1") for each in self.world.workflow_ids
+            Workflow(workflow_id=each, name=each.upper(), revision="r1", hint=self.world.hint(each))
+            for each in self.world.workflow_ids
         ]
         return self._page(rows, page)
 
@@ -180,6 +188,7 @@ class Toy:
 
     async def read_execution(self, ref: ExecutionRef) -> Look:
         self.world.note("execution")
+        self.world.looked_at.append(ref.execution_id)
         return Look(execution=self._execution(self._run(ref)))
 
     async def read_steps(self, ref: ExecutionRef) -> StepAnswer:

@@ -1,0 +1,197 @@
+"""What polling promises whatever the source: few requests where little happens, and nothing overlooked for that."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from syncer.errors import TransientError
+from syncer.sync import Report, Session, history, poll, recent_steps
+from tests.conformance.conftest import ToyBench
+from tests.conformance.test_sync import landed
+from tests.conformance.toys import NOW, Ascending, Toy, Twist, World
+from tests.passes import Work
+
+EVERY = timedelta(minutes=5)
+ALWAYS = timedelta(microseconds=1)
+"""An interval so short that no partition counts as just read."""
+
+
+def polls(*between: Callable[[], object], every: timedelta = ALWAYS) -> Work:
+    """A process that polls, and between two polls something happens."""
+
+    async def work(session: Session) -> Report:
+        await poll(session, every)
+        for act in between:
+            act()
+            await poll(session, every)
+        return session.report
+
+    return work
+
+
+@pytest.fixture
+def hinting(world: World) -> Ascending:
+    world.shows_hints = True
+    return Ascending(world)
+
+
+def test_a_poll_with_steps_and_history_copies_what_a_full_pass_copies(
+    bench: ToyBench, world: World, source: Toy
+) -> None:
+    world.fill(40)
+    for lane in (polls(), history, recent_steps):
+        assert bench.run(source, lane).is_complete
+    assert landed(bench) == set(world.runs)
+    assert bench.value("SELECT count(*) FROM history.executions WHERE settled_at IS NULL") == 0
+    assert bench.value("SELECT count(*) FROM history.step_events") == 2 * len(world.runs)
+
+
+def test_what_ended_just_after_the_clock_was_told_is_found_by_the_next_poll(
+    bench: ToyBench, world: World, hinting: Ascending
+) -> None:
+    def happens() -> None:
+        """The hint moves in the same second in which the window ends."""
+        world.now += timedelta(minutes=5, milliseconds=700)
+        world.add("w1", world.now - timedelta(milliseconds=200), lasts=timedelta(milliseconds=100))
+
+    def later() -> None:
+        world.now += timedelta(minutes=5)
+
+    world.fill(3)
+    bench.run(hinting, polls(happens, later))
+    recent = {key for key, run in world.runs.items() if run.created_at > NOW}
+    assert recent <= landed(bench)
+
+
+def test_a_workflow_whose_hint_stands_is_not_asked_until_the_sweep(
+    bench: ToyBench, world: World, hinting: Ascending
+) -> None:
+    def later() -> None:
+        world.now += timedelta(minutes=5)
+        asked.append(world.requests.count("executions"))
+
+    asked: list[int] = []
+    world.fill(3)
+    bench.run(hinting, polls(later, later, later))
+    assert asked[1] == asked[2], "two polls after the last change there is nothing to ask"
+    world.requests.clear()
+    bench.run(hinting, polls())
+    assert "executions" not in world.requests, "what was kept serves the next process, too"
+    with bench.engine.begin() as db:
+        db.exec_driver_sql("UPDATE syncer.watermarks SET swept_at = swept_at - interval '2 hours'")
+    bench.run(hinting, polls())
+    assert world.requests.count("executions") >= len(world.workflow_ids)
+
+
+def test_a_running_execution_that_no_hint_shows_is_found_by_the_sweep(
+    bench: ToyBench, world: World, hinting: Ascending
+) -> None:
+    def later() -> None:
+        world.now += timedelta(minutes=5)
+
+    def begins() -> None:
+        later()
+        world.add("w1", world.now - timedelta(seconds=30), lasts=None)
+
+    world.fill(1)
+    bench.run(hinting, polls(later, begins, later))
+    assert landed(bench) != set(world.runs)
+    with bench.engine.begin() as db:
+        db.exec_driver_sql("UPDATE syncer.watermarks SET swept_at = swept_at - interval '2 hours'")
+    bench.run(hinting, polls())
+    assert landed(bench) == set(world.runs)
+
+
+def test_without_a_list_of_workflows_the_known_ones_are_read_hint_or_not(
+    bench: ToyBench, world: World, hinting: Ascending
+) -> None:
+    def fails(_number: int) -> None:
+        if world.requests[-1] == "workflows":
+            raise TransientError("away")
+
+    def breaks() -> None:
+        world.now += timedelta(minutes=5)
+        world.add("w2", world.now - timedelta(minutes=1))
+        world.twist = Twist(before_request=fails)
+
+    def later() -> None:
+        world.now += timedelta(minutes=5)
+
+    world.fill(3)
+    bench.run(hinting, polls(later, later, breaks))
+    assert [key for key, run in world.runs.items() if run.created_at > NOW] == ["e00006"]
+    assert "e00006" in landed(bench)
+
+
+def test_a_partition_that_another_process_has_just_read_is_left_alone(
+    bench: ToyBench, world: World, source: Toy
+) -> None:
+    world.fill(3)
+    bench.run(source, polls(every=EVERY))
+    world.requests.clear()
+    bench.run(source, polls(every=EVERY))
+    assert "executions" not in world.requests
+    with bench.engine.begin() as db:
+        db.exec_driver_sql(
+            "UPDATE syncer.watermarks SET last_success_at = last_success_at - interval '4 minutes'"
+        )
+    bench.run(source, polls(every=EVERY))
+    assert "executions" in world.requests
+
+
+def test_running_executions_are_looked_at_the_more_rarely_the_older_they_are(
+    bench: ToyBench, world: World
+) -> None:
+    def later() -> None:
+        world.now += timedelta(minutes=30)
+        with bench.engine.begin() as db:
+            db.exec_driver_sql("UPDATE syncer.watermarks SET last_success_at = NULL")
+
+    source = Ascending(world)
+    old = world.add("w1", NOW - timedelta(days=5), lasts=None)
+    young = world.add("w2", NOW - timedelta(hours=3), lasts=None)
+    for lane in (polls(), history):
+        bench.run(source, lane)
+    world.looked_at.clear()
+    bench.run(source, polls(*[later] * 48, every=timedelta(minutes=30)))
+    looks = Counter(world.looked_at)
+    assert 4 <= looks[old.execution_id] <= 7, "every four to six hours, for a day"
+    assert looks[young.execution_id] > 2 * looks[old.execution_id]
+
+
+def test_an_old_execution_that_has_ended_is_settled_as_soon_as_it_can_be(
+    bench: ToyBench, world: World
+) -> None:
+    source = Ascending(world)
+    run = world.add("w1", NOW - timedelta(days=5), lasts=None)
+    settle = timedelta(minutes=10)
+    for lane in (polls(), history):
+        bench.run(source, lane, settle=settle)
+    world.now += timedelta(hours=7)
+    world.end(run)
+    world.now += timedelta(minutes=1)
+    bench.run(source, polls(every=EVERY), settle=settle)
+    assert bench.value("SELECT outcome FROM history.executions") == "succeeded"
+    world.requests.clear()
+    bench.run(source, polls(every=EVERY), settle=settle)
+    assert "execution" not in world.requests, "before its end + settle another look would settle nothing"
+    world.now += settle
+    bench.run(source, polls(every=EVERY), settle=settle)
+    bench.run(source, history, settle=settle)
+    assert bench.value("SELECT settled_at FROM history.executions") is not None
+
+
+def test_the_history_of_a_deleted_workflow_is_copied_or_listed_as_lost(bench: ToyBench, world: World) -> None:
+    source = Ascending(world)
+    world.fill(20)
+    bench.run(source, polls())
+    assert landed(bench) != set(world.runs), "history comes later"
+    world.workflow_ids.remove("w2")
+    bench.run(source, polls())
+    of_deleted = {key for key, run in world.runs.items() if run.workflow_id == "w2"}
+    assert of_deleted <= landed(bench)
+    assert bench.rows("SELECT 1 FROM syncer.backfill_windows WHERE partition = 'w2' AND state = 'open'") == []
