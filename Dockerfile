@@ -14,10 +14,10 @@ WORKDIR /src
 COPY requirements/ requirements/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     pip --python /opt/syncer install --require-hashes --only-binary :all: --requirement requirements/runtime.txt \
-    && awk '/^(hatchling|packaging|pathspec|pluggy|trove-classifiers)==/, !/\\$/' requirements/dev.txt > build.txt \
+    && awk '/^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/, !/\\$/' requirements/dev.txt > build.txt \
     && pip install --require-hashes --only-binary :all: --requirement build.txt
 
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE config.example.toml ./
 COPY alembic/ alembic/
 COPY syncer/ syncer/
 RUN python -m hatchling build --target wheel --directory dist \
@@ -36,7 +36,7 @@ ENV PATH=/opt/syncer/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     SYNCER_CONFIG=/etc/syncer/config.toml
 
-RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /nonexistent syncer
+RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent syncer
 COPY --from=build /opt/syncer /opt/syncer
 
 # By number, so that Kubernetes can see that it is not root.
