@@ -7,8 +7,10 @@ answered is not asked.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from getpass import getpass
 from pathlib import Path
 
 import click
@@ -82,9 +84,16 @@ class Person:
 
     def _read(self, prompt: Text, *, is_secret: bool) -> str:
         try:
-            return err.input(prompt, password=is_secret).strip()
+            return _hidden(prompt) if is_secret else err.input(prompt).strip()
         except EOFError:
             raise click.Abort from None
+
+
+def _hidden(prompt: Text) -> str:
+    """What is typed, not shown from the moment that the question is."""
+    with err.capture() as captured:
+        err.print(prompt, end="", soft_wrap=True)
+    return getpass(captured.get(), stream=sys.stderr).strip()
 
 
 def _meant(text: str, choices: Sequence[str]) -> str | None:

@@ -36,7 +36,8 @@ _FACTS = text(
       pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean AS only_reads,
       has_database_privilege(current_database(), 'CREATE') AS may_create,
       has_database_privilege(current_database(), 'TEMPORARY') AS may_temporary,
-      current_database()::text AS database, clock_timestamp() AS now
+      current_database()::text AS database, clock_timestamp() AS now,
+      EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = 'syncer') AS has_schema
     """
 )
 _FOREIGN = text(
@@ -72,13 +73,11 @@ class View:
         """All about the warehouse itself; raises WarehouseError where it cannot be reached."""
         with self._looking.connect() as db:
             facts = db.execute(_FACTS).mappings().one()
-            foreign: dict[str, str] = dict(row.tuple() for row in db.execute(_FOREIGN))
+            foreign = {row[0]: row[1] for row in db.execute(_FOREIGN)}
             lacking = db.scalar(_LACKING) or ""
         yield _server(facts, self.engine)
-        revision = current(self._looking)
-        yield from _rights(facts, foreign, lacking, has_schema=revision is not None)
+        yield _rights(facts, foreign, lacking)
         yield _clock(facts["now"])
-        self.is_known = revision == head() and not lacking
 
     def schema_findings(self, *, migrates: bool) -> Iterator[Finding]:
         """Whether the schema is this version's; what is older is no fault where `migrates` mends it."""
@@ -92,6 +91,7 @@ class View:
             else:
                 yield failed("schema", error, is_fatal=True)
         else:
+            self.is_known = True
             yield ok("schema", f"at revision {head()}, which is this version's")
 
     def connection_findings(self, connection: Connection) -> Iterator[Finding]:
@@ -168,7 +168,8 @@ def _url(warehouse: Warehouse, group: Group) -> str | None:
 def _look(view: View, settings: Settings, group: Group) -> None:
     try:
         group.findings += view.findings()
-        group.findings += view.schema_findings(migrates=settings.warehouse.auto_migrate)
+        if not group.is_dead:
+            group.findings += view.schema_findings(migrates=settings.warehouse.auto_migrate)
     except WarehouseError as error:
         group.findings.append(failed("reached", error, is_fatal=True))
 
@@ -186,29 +187,24 @@ def _server(facts: RowMapping, made: Engine) -> Finding:
     return ok("reached", told)
 
 
-def _rights(
-    facts: RowMapping, foreign: dict[str, str], lacking: str, *, has_schema: bool
-) -> Iterator[Finding]:
-    role, database = facts["role"], facts["database"]
-    lacks = []
-    if not facts["may_temporary"]:
-        lacks.append(f"GRANT TEMPORARY ON DATABASE {database} TO {role}")
+def _rights(facts: RowMapping, foreign: dict[str, str], lacking: str) -> Finding:
+    role, database, has_schema = facts["role"], facts["database"], facts["has_schema"]
+    lacks = [] if facts["may_temporary"] else [f"GRANT TEMPORARY ON DATABASE {database} TO {role}"]
     if not has_schema and not facts["may_create"]:
         lacks.append(f"GRANT CREATE ON DATABASE {database} TO {role}")
     if lacks:
-        yield _broken("rights", f"{role} may not do all it must", f"as an administrator: {'; '.join(lacks)}")
-    elif lacking:
-        hint = "connect as the owner of the schemas history and syncer"
-        yield _broken("rights", f"{role} may not write all of {lacking}", hint)
-    elif foreign:
+        return _broken("rights", f"{role} may not do all it must", f"as an administrator: {'; '.join(lacks)}")
+    if lacking:
+        hint = "connect as the owner of the schemas history and syncer, or grant it"
+        return _broken("rights", f"{role} may not read and write {lacking}", hint)
+    if foreign:
         owners = ", ".join(sorted(set(foreign.values())))
-        yield warning(
+        return warning(
             "rights",
             f"{role} may write, but not migrate: the schemas belong to {owners}",
             f"run `syncer migrate` as {owners} when syncer is upgraded, or connect as {owners}",
         )
-    else:
-        yield ok("rights", "may create, write and migrate" if has_schema else "may create its schemas")
+    return ok("rights", "may create, write and migrate" if has_schema else "may create its schemas")
 
 
 def _clock(now: datetime) -> Finding:
