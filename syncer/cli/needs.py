@@ -27,6 +27,9 @@ MISSED = 3
 SLACK = timedelta(minutes=10)
 """Polls missed, and time besides, before nobody seems to poll."""
 
+LONGEST_PAUSE = timedelta(hours=1)
+"""How long the service may leave alone what fails."""
+
 CHECK = "`syncer check` tells what to do"
 LIMITS = (
     "ask the vendor for a higher limit, raise requests_per_second or max_concurrency, choose fewer `workflows`, "

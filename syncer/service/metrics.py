@@ -81,7 +81,11 @@ class _Figures(Collector):
 
 def _counted(pollers: Iterable[Polled]) -> Iterator[Metric]:
     """What this process has done. The mappings grow meanwhile in another thread: copying one is atomic."""
-    rows = CounterMetricFamily("syncer_rows", "Rows committed by table.", labels=("connection", "table"))
+    rows = CounterMetricFamily(
+        "syncer_rows",
+        "Rows committed by table, those found unchanged included.",
+        labels=("connection", "table"),
+    )
     requests = CounterMetricFamily(
         "syncer_requests",
         "Requests by endpoint and the answer's status; none: no usable answer.",
