@@ -24,7 +24,7 @@ from syncer.cli.stopping import Stop, listening
 from syncer.config import Connection
 from syncer.errors import Stopped, SyncerError, unexpected
 from syncer.http import Clock
-from syncer.state import leases, runs
+from syncer.state import runs
 from syncer.sync import Report, Session
 
 T = TypeVar("T")
@@ -103,7 +103,7 @@ class Pass(Generic[T]):
 
     async def _begin_run(self) -> None:
         if command := self._command:
-            owner = leases.this_owner()
+            owner = self.tenant.owner
             await self._writer.run(lambda db: runs.begin_run(db, self.run_id, command, self.name, owner))
 
     async def _end_run(self) -> None:

@@ -15,7 +15,6 @@ from datetime import UTC, datetime, timedelta
 
 from syncer.errors import RateLimited, Stopped
 
-
 SAME_WAIT = timedelta(minutes=1)
 """Requests refused together name ends that differ a little: less than this later is the same wait."""
 

@@ -28,7 +28,7 @@ from syncer.errors import ConfigError, SyncerError, unexpected
 from syncer.http import Traffic
 from syncer.service.complaints import Complaints
 from syncer.service.pauses import Pauses
-from syncer.state import leases, runs
+from syncer.state import runs
 from syncer.sync import Report, Session, Tenant
 
 COMMAND = "run"
@@ -133,7 +133,7 @@ class Poller:
         writer, run_id = self._tenant.writer, uuid4().hex[:12]
         structlog.contextvars.bind_contextvars(run_id=run_id)
         await writer.start()
-        owner = leases.this_owner()
+        owner = self._tenant.owner
         await writer.run(lambda db: runs.begin_run(db, run_id, COMMAND, self.name, owner))
         report = await sync.poll(session, every)
         error = report.error.message if report.error else None

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Container
 from datetime import datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 from msgspec import Struct
@@ -40,13 +42,20 @@ class Lease(Struct, frozen=True):
     version: int
 
 
-def this_owner() -> str:
-    """Name this process: host, process id and when the process started."""
-    return f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid()) or 0}"
+_serial = count(1)
 
 
-def acquire(db: Connection, key: LeaseKey, owner: str) -> Lease | None:
-    """Take the lease if it is free, has run out, or its owner is a process of this machine that is dead."""
+def new_owner() -> str:
+    """Name who works: host, process id, when the process started, and a number within it."""
+    return f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid()) or 0}/{next(_serial)}"
+
+
+def acquire(db: Connection, key: LeaseKey, owner: str, held: Container[LeaseKey] = ()) -> Lease | None:
+    """Take the lease if it is free, has run out, or its owner is a process of this machine that is dead.
+
+    `held` are the leases that the owner knows to hold. One in its name that is not among them was left behind when
+    the warehouse went away, and is as good as free.
+    """
     holder = db.scalar(select(leases.c.owner).where(_is(key)))
     statement = insert(leases).values(
         connection_id=key.connection_id,
@@ -60,6 +69,8 @@ def acquire(db: Connection, key: LeaseKey, owner: str) -> Lease | None:
     free = or_(leases.c.owner.is_(None), leases.c.until < func.clock_timestamp())
     if holder is not None and is_dead(holder):
         free = or_(free, leases.c.owner == holder)
+    if key not in held:
+        free = or_(free, leases.c.owner == owner)
     version = db.scalar(
         statement.on_conflict_do_update(
             index_elements=list(leases.primary_key.columns),
@@ -99,7 +110,7 @@ def release(db: Connection, lease: Lease) -> None:
 def is_dead(owner: str) -> bool:
     """Whether the owner was a process of this machine that no longer runs; False where that cannot be told."""
     host, _, process = owner.partition("/")
-    number, _, started = process.partition("/")
+    number, started, *_ = [*process.split("/"), ""]
     if host != socket.gethostname() or not number.isdigit() or not Path("/proc/self/stat").exists():
         return False
     return (_started(int(number)) or "") != started

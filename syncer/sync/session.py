@@ -111,6 +111,8 @@ class Tenant(Struct, frozen=True, kw_only=True):
     writer: Writer
     encoder: Encoder
     hints: Hints = field(default_factory=Hints)
+    owner: str = field(default_factory=leases.new_owner)
+    held: set[LeaseKey] = field(default_factory=set)
 
     async def close(self) -> None:
         """Give the source's connections back, and wait for the transaction at hand."""
@@ -139,7 +141,8 @@ class Session:
         self._sleep = self.gate.clock.sleep
         self._deadline = deadline
         self._failed = self.log.debug if is_quiet else self.log.warning
-        self._owner = leases.this_owner()
+        self._owner = tenant.owner
+        self._all_held = tenant.held
         self._held: set[Lease] = set()
         self._faults = 0
 
@@ -203,15 +206,17 @@ class Session:
     async def lease(self, stream: str, partition: str, lane: str) -> AsyncIterator[Lease | None]:
         """Hold a lease while the body works; None where another process holds it."""
         key = LeaseKey(self.name, stream, partition, lane)
-        lease = await self.writer.run(lambda db: leases.acquire(db, key, self._owner))
+        lease = await self.writer.run(lambda db: leases.acquire(db, key, self._owner, self._all_held))
         if lease is None:
             yield None
             return
         self._held.add(lease)
+        self._all_held.add(key)
         try:
             yield lease
         finally:
             self._held.discard(lease)
+            self._all_held.discard(key)
             await self.writer.run(lambda db: leases.release(db, lease))
 
     async def commit(self, lease: Lease, work: Callable[[Database, datetime], T]) -> T:

@@ -101,7 +101,7 @@ def test_a_connection_that_waits_delays_no_other_and_does_not_hold_the_end(
 ) -> None:
     limited = Simulator(Outline(workflows=2, executions=20), switches=Switches(rate_limit=5))
     with limited.serve() as url:
-        often.connect("limited", limited, url, poll="1s")
+        often.connect("limited", limited, url, poll="1s", max_concurrency=1)
         with running(often) as service:
             service.await_event("waiting", connection="limited")
             eventually(lambda: count(bench) == len(simulator.truth.executions), "the other connection")
