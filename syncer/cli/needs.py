@@ -130,13 +130,11 @@ def _idle(each: Standing, connection: Connection, now: datetime) -> Told:
     schedule = str(poll) if isinstance(poll, Cron) else format_duration(poll)
     if each.last_run is None:
         yield "idle", "has never been polled", RUNNING
-    elif now > _overdue(each.last_run["ended_at"] or each.last_run["started_at"], poll):
-        ago = length(now - (each.last_run["ended_at"] or each.last_run["started_at"]))
-        yield (
-            "idle",
-            f'was last polled {ago} ago, and should be by poll = "{schedule}": is it running?',
-            RUNNING,
-        )
+        return
+    last = each.last_run["ended_at"] or each.last_run["started_at"]
+    if now > _overdue(last, poll) + (LONGEST_PAUSE if _is_failing(each) else timedelta(0)):
+        ago = length(now - last)
+        yield "idle", f'was last polled {ago} ago, with poll = "{schedule}": does syncer run?', RUNNING
 
 
 def _overdue(last: datetime, poll: timedelta | Cron) -> datetime:
