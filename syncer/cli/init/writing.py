@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from syncer.cli.init.answers import Answers, Kept, Specs
@@ -63,17 +63,21 @@ def write(file: Path, answers: Answers) -> list[Path]:
         Path(each.name): f"{each.value}\n" for each in answers.kept() if each.is_new
     } | {file: render(answers, lambda secret: secret)}
     fresh = [path for path in written if not path.exists()]
-    try:
+    with ExitStack() as undone:
         for path, text in written.items():
-            _write_private(path, text)
-    except BaseException as error:
-        for path in fresh:
-            path.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            told = f"cannot write {error.filename or file}: {error.strerror}"
-            raise ConfigError(told, "name a place this user may write to with --output") from None
-        raise
+            _write(path, text)
+            if path in fresh:
+                undone.callback(path.unlink, missing_ok=True)
+        undone.pop_all()
     return list(written)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        _write_private(path, text)
+    except OSError as error:
+        told = f"cannot write {error.filename or path}: {error.strerror}"
+        raise ConfigError(told, "name a place this user may write to with --output") from None
 
 
 def _write_private(path: Path, text: str) -> None:
