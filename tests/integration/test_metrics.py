@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +23,8 @@ from syncer.state.standing import Standing
 from tests.integration.flows import FlowBench, qualys
 from tests.integration.vitals import FakePoller, FakeService
 from tests.passes import settings
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -123,3 +127,12 @@ def test_what_the_warehouse_knows_is_told_per_connection_and_partition(engine: E
     for workflow in simulator.truth.workflows:
         assert of(samples, "watermark_lag_seconds", connection="flow", partition=workflow) >= 0
     assert of(samples, "seconds_until_deletion", connection="flow") > 0
+
+
+def test_the_document_names_every_metric_and_no_other(poller: FakePoller, engine: Engine) -> None:
+    poller.traffic.answers["executions", 200] = 1
+    poller.last_success_at = datetime.now(UTC)
+    text = Metrics(FakeService(engine, [poller])).exposition([]).decode()
+    exposed = set(re.findall(r"^# TYPE (syncer_\w+)", text, re.MULTILINE))
+    documented = set(re.findall(r"^\| `(syncer_\w+)`", DOCUMENT.read_text(), re.MULTILINE))
+    assert documented == exposed
