@@ -75,12 +75,12 @@ def needs(standings: Iterable[Standing], settings: Settings, now: datetime) -> l
 
 
 def _needs(each: Standing, connection: Connection, now: datetime) -> Iterator[Need]:
+    stalled = [*_failing(each, now), *_idle(each, connection, now)]
     for kind, message, hint in (
         *_lost(each, now),
-        *_deletion(each, now),
-        *_failing(each, now),
-        *_idle(each, connection, now),
-        *_behind(each),
+        *_deletion(each, now, is_stalled=bool(stalled)),
+        *stalled,
+        *(() if stalled else _behind(each)),
         *_errors(each),
         *_unclear(each),
         *_put_aside(each),
@@ -103,13 +103,13 @@ def _lost(each: Standing, now: datetime) -> Told:
         )
 
 
-def _deletion(each: Standing, now: datetime) -> Told:
+def _deletion(each: Standing, now: datetime, *, is_stalled: bool) -> Told:
     left = each.seconds_until_deletion
     is_begun = each.history_began_at is not None and each.history_began_at > now - FIRST_HOUR
     if left is None or left >= SOON.total_seconds() or is_begun:
         return
     when = f"in {length(timedelta(seconds=left))}" if left else "now"
-    hint = "mend first why it fails" if _is_failing(each) else LIMITS
+    hint = "mend first what keeps it from being copied, see below" if is_stalled else LIMITS
     yield "deletion", f"the source deletes {when} what is not copied yet", hint
 
 

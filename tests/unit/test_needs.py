@@ -162,3 +162,11 @@ def test_a_failure_is_told_once_and_not_per_workflow() -> None:
 
 def test_an_error_of_a_workflow_that_is_not_read_any_more_needs_nobody() -> None:
     assert kinds(stand(partitions=[partition("w", "it was broken", is_followed=False)])) == []
+
+
+def test_who_does_not_poll_is_not_told_to_raise_limits() -> None:
+    idle, *others = found(stand(last_run=run(ended=DAY), falls_behind=True))
+    assert (idle.kind, others) == ("idle", [])
+    deletion, _idle = found(stand(last_run=run(ended=DAY), seconds_until_deletion=60.0))
+    assert deletion.kind == "deletion"
+    assert "limit" not in deletion.hint
