@@ -93,7 +93,7 @@ def _hidden(prompt: Text) -> str:
     """What is typed, not shown from the moment that the question is."""
     with err.capture() as captured:
         err.print(prompt, end="", soft_wrap=True)
-    return getpass(captured.get(), stream=sys.stderr).strip()
+    return getpass(captured.get(), stream=sys.stderr)
 
 
 def _meant(text: str, choices: Sequence[str]) -> str | None:

@@ -119,12 +119,12 @@ def _value(spec: PlatformSpec, key: str, text: str) -> object:
     model = model_of(spec, key)
     if is_secret(model, key) and (text.startswith(("env:", "file:")) or "@" in text):
         return reference(f"--set {key}", text)
-    value = typed(text)
-    if isinstance(value, str):
-        value = several(model, key, value)
-    if problem := problem_of(model, key, value):
-        raise ConfigError(f"--set {key}: {problem}")
-    return value
+    read = typed(text)
+    values = [several(model, key, read) if isinstance(read, str) else read, several(model, key, text)]
+    says = [problem_of(model, key, value) for value in values]
+    if None not in says:
+        raise ConfigError(f"--set {key}: {says[0]}")
+    return values[says.index(None)]
 
 
 def typed(text: str) -> object:
