@@ -23,7 +23,7 @@ export PIP_NO_INPUT := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check format lock clean
+.PHONY: help demo test soak lint check format lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,9 @@ demo: $(VENV)/.installed ## the whole thing on this machine: a simulated source,
 
 test: $(VENV)/.installed ## all tests, on every PostgreSQL found here
 	SYNCER_TEST_SERVERS=all $(BIN)/pytest
+
+soak: $(VENV)/.installed ## ten minutes of the service against a source that lives and fails
+	SYNCER_SOAK_MINUTES=10 $(BIN)/pytest -s tests/acceptance/test_soak.py
 
 lint: $(VENV)/.installed ## format, style, types, layers, dependencies, data dictionary, containers
 	$(BIN)/ruff format --check
