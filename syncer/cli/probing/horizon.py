@@ -38,14 +38,13 @@ async def horizon(known: Known) -> AsyncIterator[Finding]:
         return
     if age := await _older(known, known.partition):
         told = f"the source serves older ones, too: {length(age)} at least, and horizon is {_set(known)}"
-        days = format_duration(timedelta(days=max(age // DAY, 1)))
+        days = format_duration(timedelta(days=age // DAY + 1))
         yield warning("horizon", told, f'horizon = "{days}" copies those, too')
-    elif known.oldest is None:
-        yield noted(
-            "horizon", f"nothing older than {_set(known)} is served; the oldest that is, is not known"
-        )
-    else:
-        yield await _reach(known, known.partition, known.now - known.oldest)
+    elif oldest := known.oldest_of(known.page):
+        yield await _reach(known, known.partition, known.now - oldest)
+    elif known.page.rows:
+        told = f"nothing older than {_set(known)} is served; how old the oldest is, is not known"
+        yield noted("horizon", told)
 
 
 async def _refused(known: Known, partition: str, refused: timedelta) -> Finding:
@@ -94,7 +93,8 @@ async def _reach(known: Known, partition: str, age: timedelta) -> Finding:
     ages = [age]
     for other in [each for each in known.partitions() if each != partition][:OTHERS]:
         page = await known.source.list_executions(other, known.span(wanted), 1)
-        ages += [known.now - min(row.created_at for row in page.rows)] if page.rows else []
+        reach = known.oldest_of(page)
+        ages += [known.now - reach] if reach else []
     oldest = max(ages)
     told = f"the oldest execution seen is {length(oldest)} old, and horizon is {_set(known)}"
     if oldest >= MUCH * wanted:

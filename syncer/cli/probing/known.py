@@ -49,19 +49,19 @@ class Known(Struct, kw_only=True):
     @property
     def is_whole(self) -> bool:
         """Whether the page holds all that the window does."""
-        if self.page is None:
-            return False
-        if self.page.total is not None:
-            return self.page.size >= self.page.total
-        return self.page.size < self.source.paging.page_size
+        return self.page is not None and self._is_whole(self.page)
 
-    @property
-    def oldest(self) -> datetime | None:
-        """When the oldest execution that is served was created, where that is known."""
+    def oldest_of(self, page: Page[Execution] | None) -> datetime | None:
+        """When the oldest execution of the page's window was created; None where the page cannot tell."""
         from_the_start = self.source.paging.order is Order.ASCENDING and self.is_ordered
-        if self.page is None or not self.page.rows or not (self.is_whole or from_the_start):
+        if page is None or not page.rows or not (self._is_whole(page) or from_the_start):
             return None
-        return min(row.created_at for row in self.page.rows)
+        return min(row.created_at for row in page.rows)
+
+    def _is_whole(self, page: Page[Execution]) -> bool:
+        if page.total is not None:
+            return page.size >= page.total
+        return page.size < self.source.paging.page_size
 
     def partitions(self) -> Sequence[str]:
         """What to ask for executions: first where something ran last."""

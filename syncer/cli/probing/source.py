@@ -21,7 +21,7 @@ from syncer.cli.probing.warehouse import View, clocks
 from syncer.config import Connection, format_duration
 from syncer.errors import AuthError, RateLimited, SyncerError, unexpected
 from syncer.http import NO_ANSWER, Gate, Refused
-from syncer.model import Execution, Page, Window
+from syncer.model import Execution, Page, Window, Workflow
 from syncer.sources import Order
 from syncer.sync.workflows import is_chosen
 
@@ -65,18 +65,19 @@ async def _probe_source(connection: Connection, view: View, group: Group) -> Non
     try:
         tenant = open_tenant(connection, view.engine)
     except SyncerError as error:
-        group.findings.append(failed("sign in", error, is_fatal=True))
+        group.findings.append(failed("keys", error, is_fatal=True))
         return
     known = Known(connection=connection, source=tenant.source)
     try:
-        await _probe_all(known, group)
+        await probe_all(known, group)
         _remember(view, connection, tenant.gate, group)
     finally:
         group.requests = known.requests
         await tenant.close()
 
 
-async def _probe_all(known: Known, group: Group) -> None:
+async def probe_all(known: Known, group: Group) -> None:
+    """Ask everything that can be asked, until nothing more can; what was found goes to the group."""
     for subject, each in PROBES:
         try:
             async for finding in each(known):
@@ -114,25 +115,36 @@ def _remember(view: View, connection: Connection, gate: Gate, group: Group) -> N
 
 async def workflows(known: Known) -> AsyncIterator[Finding]:
     """Reach it, sign in, and list workflows."""
-    patterns, page_number = known.connection.workflows, 1
     page = await known.source.list_workflows(1)
     yield ok("sign in", f"{known.connection.base_url} accepts the credentials")
+    total, rejects, seen = page.total, len(page.rejects), page.size
     known.workflows += page.rows
-    rejects, total, size = len(page.rejects), page.total, known.source.paging.page_size
-    while (
-        known.has_all_workflows and page.size and (len(known.workflows) < (total or 0) or page.size >= size)
-    ):
-        known.has_all_workflows = bool(_unmatched(known)) and page_number < LIST_PAGES
-        if known.has_all_workflows:
-            page_number += 1
-            page = await known.source.list_workflows(page_number)
-            known.workflows += page.rows
-    known.chosen = [each for each in known.workflows if is_chosen(each, patterns)]
+    await _read_on(known, page)
+    known.chosen = [each for each in known.workflows if is_chosen(each, known.connection.workflows)]
     yield _count(known, total)
     for pattern in _unmatched(known):
         yield _nobody(known, pattern)
     if rejects:
-        yield _rejects("workflows", rejects, page.size)
+        yield _rejects("workflows", rejects, seen)
+
+
+async def _read_on(known: Known, page: Page[Workflow]) -> None:
+    """Read further pages as long as they may hold what a pattern names."""
+    seen, number = page.size, 1
+    while _has_more(known, page, seen):
+        if number == LIST_PAGES or not _unmatched(known):
+            known.has_all_workflows = False
+            return
+        number += 1
+        page = await known.source.list_workflows(number)
+        known.workflows += page.rows
+        seen += page.size
+
+
+def _has_more(known: Known, page: Page[Workflow], seen: int) -> bool:
+    if page.total is not None:
+        return bool(page.size) and seen < page.total
+    return page.size >= known.source.paging.page_size
 
 
 def _unmatched(known: Known) -> list[str]:
