@@ -9,6 +9,7 @@
     passes.py     one pass per connection at the same time, and what stops them
     progress.py   what is seen meanwhile, summary.py what is said at the end
     needs.py      what a person has to do something about
+    probing/      what check and init find out by asking
     NAME.py       the command `syncer NAME`, as `command`
 
 Invariant: results go to standard output, everything else to standard error, and a mistake of the user's never

@@ -30,7 +30,6 @@ ROOMY = 110
 """Columns from which on there is room for a bar of BAR columns beside the figures."""
 
 BAR = 16
-STEPS = "steps"
 
 
 class Watched(Protocol):
@@ -85,8 +84,8 @@ def figures(each: Watched) -> dict[str, object]:
     known = {
         "phase": report.phase,
         "executions": report.rows["executions"],
-        "steps": report.rows[STEPS],
-        "steps_expected": report.expected[STEPS],
+        "steps_read": report.steps_read,
+        "steps_expected": report.steps_expected,
         "requests": sum(each.requests.values()),
     }
     return known | ({"waiting_until": report.waiting_until} if report.waiting_until else {})
@@ -116,7 +115,7 @@ class _Line:
         requests = sum(self._watched.requests.values())
         name, phase = Text(self._watched.name, style="bold"), _phase(report, now)
         executions = f"{report.rows['executions']:,} executions"
-        done, expected = report.rows[STEPS], report.expected[STEPS]
+        done, expected = report.steps_read, report.steps_expected
         rate, pace = self._rate.of(requests, now), self._pace.of(done, now)
         if report.waiting_until or report.held_by:
             grid.add_row(name, phase, "", executions if err.width >= ROOMY else "")

@@ -27,7 +27,7 @@ from syncer.cli.passes import Pass
 from syncer.cli.stopping import Stop
 from syncer.errors import ConfigError
 
-ROWS = ("workflows", "executions", "steps", "step_events")
+ROWS = ("workflows", "executions", "step_events", "steps", "step_io")
 STYLES = {"done": "green", "partial": "yellow", "stopped": "yellow", "failed": "red"}
 FAILURES_SHOWN = 5
 
@@ -66,6 +66,7 @@ def document(each: Pass[Any]) -> dict[str, Any]:
         "run_id": each.run_id,
         "seconds": round(each.seconds, 3),
         "rows": {name: report.rows[name] for name in ROWS},
+        "steps_read": report.steps_read,
         "requests": {"total": sum(each.requests.values()), "by_endpoint": dict(each.requests)},
         "failures": [
             {"stream": one.stream, "partition": one.partition, "message": one.message}
@@ -89,7 +90,7 @@ def tell_person(passes: Sequence[Pass[Any]]) -> None:
     made = table("connection", "result", *counts, right=counts)
     for each in passes:
         rows = each.report.rows
-        read = [rows[name] for name in ROWS[:3]]
+        read = (rows["workflows"], rows["executions"], each.report.steps_read)
         took = timedelta(seconds=each.seconds)
         state = Text(each.report.state, style=STYLES[each.report.state])
         add_row(made, each.name, state, *read, sum(each.requests.values()), took)

@@ -6,13 +6,13 @@ those already stored, and only what differs is replaced.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, field
 from sqlalchemy import Connection, Table
 
 from syncer.encode import Columns, Encoder
@@ -33,6 +33,13 @@ class StepsRead(Struct, frozen=True, kw_only=True):
     ref: ExecutionRef
     answer: StepAnswer | None
     asked_at: datetime
+
+
+class StepsLoaded(Struct, kw_only=True):
+    """What became of the steps of several executions: rows written by table, and those refused with the reason."""
+
+    rows: Counter[str] = field(default_factory=Counter)
+    refused: list[tuple[str, str]] = field(default_factory=list)
 
 
 class _Owner(Struct, frozen=True):
@@ -67,23 +74,24 @@ _TABLES: tuple[Table, ...] = (step_events, steps, step_io)
 
 def load_steps(
     db: Connection, connection_id: str, reads: Sequence[StepsRead], encoder: Encoder, *, now: datetime
-) -> list[tuple[str, str]]:
-    """Write the steps of several executions; returns the ids of those PostgreSQL refused, with the reason.
-
-    An execution whose row changed after its steps were asked for stays due.
-    """
+) -> StepsLoaded:
+    """Write the steps of several executions. One whose row changed after its steps were asked for stays due."""
     owners = _owners(db, connection_id, [read.ref.execution_id for read in reads])
     latest = {read.ref.execution_id: read for read in reads if read.ref.execution_id in owners}
     folder = _Folder(db, connection_id, owners, encoder, now)
     gone = [key for key, read in latest.items() if read.answer is None]
     folded = [folder.fold(read, read.answer) for read in latest.values() if read.answer is not None]
-    refused: list[tuple[str, str]] = []
+    loaded = StepsLoaded()
     bisect(
         db,
         folded,
         lambda part: _write(db, connection_id, part, owners, now),
-        lambda item, why: refused.append((item.execution_id, why)),
+        lambda item, why: loaded.refused.append((item.execution_id, why)),
     )
+    refused = {execution_id for execution_id, _ in loaded.refused}
+    for item in folded:
+        if item.execution_id not in refused:
+            loaded.rows.update({table: len(rows) for table, rows in item.rows.items()})
     _mark_gone(db, connection_id, gone, now)
     for item in folded:
         answer = item.read.answer
@@ -91,7 +99,7 @@ def load_steps(
             set_variables_of(
                 db, connection_id, item.execution_id, encoder.document(_given(answer.variables)), now
             )
-    return refused
+    return loaded
 
 
 def _given(document: bytes | msgspec.UnsetType | None) -> bytes | None:

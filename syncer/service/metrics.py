@@ -22,7 +22,7 @@ from syncer.state.standing import Standing
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
-TABLES = ("workflows", "executions", "steps", "step_events")
+TABLES = ("workflows", "executions", "step_events", "steps", "step_io")
 """Tables whose counters exist before their first row."""
 
 Family = CounterMetricFamily | GaugeMetricFamily
@@ -83,7 +83,7 @@ def _counted(pollers: Iterable[Polled]) -> Iterator[Metric]:
     """What this process has done. The mappings grow meanwhile in another thread: copying one is atomic."""
     rows = CounterMetricFamily(
         "syncer_rows",
-        "Rows committed by table, those found unchanged included.",
+        "Rows committed by table; of workflows and executions those found unchanged, too.",
         labels=("connection", "table"),
     )
     requests = CounterMetricFamily(

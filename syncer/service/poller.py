@@ -21,6 +21,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
+from msgspec import Struct
 
 from syncer import sync
 from syncer.config import Connection, Cron
@@ -55,8 +56,7 @@ class Poller:
         self._complaints = Complaints(self._log)
         self._pauses = Pauses(self._clock.random)
         self._retry_at: datetime | None = None
-        self._rows: Counter[str] = Counter()
-        self._reports: dict[str, Report] = {}
+        self._tally = _Tally()
         self._lanes: dict[str, Work] = {"steps": sync.recent_steps, "history": sync.history}
         self._woken = {lane: asyncio.Event() for lane in self._lanes}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -66,7 +66,7 @@ class Poller:
     @property
     def rows(self) -> Mapping[str, int]:
         """Rows committed so far by table, those found unchanged included."""
-        return sum((report.rows for report in tuple(self._reports.values())), self._rows.copy())
+        return self._tally.total()
 
     @property
     def traffic(self) -> Traffic:
@@ -139,7 +139,7 @@ class Poller:
         error = report.error.message if report.error else None
         counts = {"rows": dict(report.rows)}
         await writer.run(lambda db: runs.end_run(db, run_id, report.state, counts, error))
-        if report.is_complete:
+        if not (report.failures or report.stopped or report.error):
             self.last_success_at = self._clock.now()
         return report
 
@@ -154,7 +154,7 @@ class Poller:
     async def _attempt(self, lane: str, work: Work) -> SyncerError | None:
         """Do one piece of work; returns what ended it early, having said so where that is new."""
         session = Session(self._tenant, is_quiet=True)
-        self._reports[lane] = session.report
+        self._tally = self._tally.with_report(session.report)
         error: SyncerError | None = None
         try:
             error = (await work(session)).error
@@ -164,7 +164,7 @@ class Poller:
             structlog.get_logger().debug("unexpected", connection=self.name, exc_info=True)
             error = unexpected(fault)
         finally:
-            self._rows.update(self._reports.pop(lane).rows)
+            self._tally = self._tally.closed(session.report)
         if not self._is_stopped:
             self._complaints.hear(lane, error, session.report.failures)
         return error
@@ -210,6 +210,26 @@ class Poller:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+class _Tally(Struct, frozen=True):
+    """Rows of the work that has ended, and reports of that under way; replaced whole, for another thread reads it."""
+
+    ended: Mapping[str, int] = {}
+    reports: tuple[Report, ...] = ()
+
+    def with_report(self, report: Report) -> _Tally:
+        return _Tally(self.ended, (*self.reports, report))
+
+    def closed(self, report: Report) -> _Tally:
+        others = tuple(each for each in self.reports if each is not report)
+        return _Tally(_Tally(self.ended, (report,)).total(), others)
+
+    def total(self) -> Mapping[str, int]:
+        rows = Counter(self.ended)
+        for report in self.reports:
+            rows.update(dict(report.rows))
+        return rows
 
 
 def _trigger(poll: timedelta | Cron, now: datetime) -> BaseTrigger:

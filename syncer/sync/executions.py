@@ -6,6 +6,7 @@ ahead of the rows, and never back.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
@@ -314,14 +315,15 @@ async def _look(session: Session, lease: Lease, ref: ExecutionRef) -> None:
         session.report.missing += 1
         return
 
-    def write(db: Database, now: datetime) -> None:
+    def write(db: Database, now: datetime) -> Counter[str]:
         row = session.encoder.execution(look.execution)
         load_executions(db, [row], session.reading(ref.partition, asked, now))
-        if look.steps is not None:
-            read = StepsRead(ref=ref, answer=look.steps, asked_at=asked.at)
-            land_steps(db, session.name, [read], session.encoder, now)
+        if look.steps is None:
+            return Counter()
+        read = StepsRead(ref=ref, answer=look.steps, asked_at=asked.at)
+        return land_steps(db, session.name, [read], session.encoder, now)
 
-    await session.commit(lease, write)
+    session.report.rows.update(await session.commit(lease, write))
     session.report.rows["executions"] += 1
 
 

@@ -65,14 +65,16 @@ class Failure(Struct, frozen=True, kw_only=True):
 class Report(Struct, kw_only=True):
     """What a pass has done so far; the command line draws its progress and its exit code from it.
 
-    `rows` counts rows written or found unchanged by table, `expected` what is known to come; `unserved` is the part
-    of a backfill that lies beyond the source's horizon.
+    `rows` counts rows committed by table, of workflows and executions those found unchanged, too; `steps_read` the
+    executions whose steps were read, of those known to be due; `unserved` is the part of a backfill that lies beyond
+    the source's horizon.
     """
 
     connection_id: str
     phase: str = ""
     rows: Counter[str] = field(default_factory=Counter)
-    expected: Counter[str] = field(default_factory=Counter)
+    steps_read: int = 0
+    steps_expected: int = 0
     failures: list[Failure] = field(default_factory=list)
     disputed: int = 0
     quarantined: int = 0

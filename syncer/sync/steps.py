@@ -7,6 +7,7 @@ land together. The queue between them is short, so that memory stays bounded and
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -51,7 +52,7 @@ async def sync_steps(session: Session, span: Span, *, running: bool = False, lan
             if refs == former:  # they changed after they were asked for: the next pass sees why
                 return True
             former = refs
-            session.report.expected[STEPS] = session.report.rows[STEPS] + len(refs)
+            session.report.steps_expected = session.report.steps_read + len(refs)
             await _work_off(session, lease, refs)
         return True
 
@@ -133,11 +134,11 @@ class _Committer:
         if not reads:
             return
         session = self._session
-        await session.commit(
+        rows = await session.commit(
             self._lease, lambda db, now: land_steps(db, session.name, reads, session.encoder, now)
         )
-        session.report.rows[STEPS] += len(reads)
-        session.report.rows["step_events"] += sum(len(read.answer.events) for read in reads if read.answer)
+        session.report.rows.update(rows)
+        session.report.steps_read += len(reads)
 
 
 async def _read(session: Session, lease: Lease, ref: ExecutionRef) -> StepsRead:
@@ -159,17 +160,22 @@ def _put_off(db: Database, connection_id: str, ref: ExecutionRef, now: datetime)
 
 def land_steps(
     db: Database, connection_id: str, reads: Sequence[StepsRead], encoder: Encoder, now: datetime
-) -> None:
-    """Write the steps of several executions; what PostgreSQL refuses waits for another attempt, and is listed."""
+) -> Counter[str]:
+    """Write the steps of several executions; what PostgreSQL refuses waits for another attempt, and is listed.
+
+    Returns the rows written by table.
+    """
     resolve_identities(db, connection_id, STEPS, _identities(reads), now)
     for read in reads:
         if read.answer is not None and read.answer.rejects:
             rejects = [encoder.reject(reject) for reject in read.answer.rejects]
             put_aside(db, connection_id, STEPS, read.ref.execution_id, rejects, now)
-    for execution_id, reason in load_steps(db, connection_id, reads, encoder, now=now):
+    loaded = load_steps(db, connection_id, reads, encoder, now=now)
+    for execution_id, reason in loaded.refused:
         record = encoder.reject(Reject(raw=execution_id.encode(), reason=reason, identity=execution_id))
         put_aside(db, connection_id, STEPS, execution_id, [record], now)
         mark_failed(db, connection_id, execution_id, retry_after=RETRY_AFTER, now=now)
+    return loaded.rows
 
 
 def _identities(reads: Sequence[StepsRead]) -> set[str]:

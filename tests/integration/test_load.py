@@ -141,7 +141,7 @@ def steps(engine: Engine, *events: StepEvent, at: datetime = NOW) -> list[tuple[
     )
     read = StepsRead(ref=ref, answer=StepAnswer(events=events), asked_at=at)
     with engine.begin() as db:
-        return load_steps(db, "c", [read], ENCODER, now=at)
+        return load_steps(db, "c", [read], ENCODER, now=at).refused
 
 
 def test_text_that_postgresql_cannot_hold_is_repaired_in_every_column(engine: Engine) -> None:
@@ -251,7 +251,7 @@ def test_ids_of_512_bytes_and_the_ends_of_the_calendar_land(engine: Engine) -> N
     )
     with engine.begin() as db:
         read = StepsRead(ref=ref, answer=answer, asked_at=NOW)
-        assert load_steps(db, "c", [read], ENCODER, now=NOW) == []
+        assert load_steps(db, "c", [read], ENCODER, now=NOW).refused == []
 
 
 def test_numbers_in_extra_keep_their_digits_when_a_column_was_repaired(engine: Engine) -> None:

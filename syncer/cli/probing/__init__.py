@@ -87,6 +87,9 @@ def _broken(name: str, problems: Sequence[str]) -> Group:
 @contextmanager
 def _waiting(text: str) -> Iterator[None]:
     """Show on a terminal that something is under way."""
+    if not err.is_terminal:
+        yield
+        return
     spinner = "dots" if err.encoding.startswith("utf") else "line"
     with err.status(f"{text} ...", spinner=spinner):
         yield
