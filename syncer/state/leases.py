@@ -46,8 +46,9 @@ _serial = count(1)
 
 
 def new_owner() -> str:
-    """Name who works: host, process id, when the process started, and a number within it."""
-    return f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid()) or 0}/{next(_serial)}"
+    """Name who works: host, process id, when the process started, whose ids these are, and a number within it."""
+    process = f"{os.getpid()}/{_started(os.getpid()) or 0}/{_process_ids()}"
+    return f"{socket.gethostname()}/{process}/{next(_serial)}"
 
 
 def acquire(db: Connection, key: LeaseKey, owner: str, held: Container[LeaseKey] = ()) -> Lease | None:
@@ -109,11 +110,19 @@ def release(db: Connection, lease: Lease) -> None:
 
 def is_dead(owner: str) -> bool:
     """Whether the owner was a process of this machine that no longer runs; False where that cannot be told."""
-    host, _, process = owner.partition("/")
-    number, started, *_ = [*process.split("/"), ""]
-    if host != socket.gethostname() or not number.isdigit() or not Path("/proc/self/stat").exists():
+    host, number, started, ids, *_ = [*owner.split("/"), "", "", "", ""]
+    is_here = (host, ids) == (socket.gethostname(), _process_ids())
+    if not is_here or not number.isdigit() or not Path("/proc/self/stat").exists():
         return False
     return (_started(int(number)) or "") != started
+
+
+def _process_ids() -> str:
+    """Whose process ids we see: two containers may share a name, and each has ids of its own."""
+    try:
+        return str(Path("/proc/self/ns/pid").stat().st_ino)
+    except OSError:
+        return "0"
 
 
 def _started(process: int) -> str | None:
