@@ -37,7 +37,7 @@ COMMAND = "run"
 
 JITTER = 0.05
 LONGEST_JITTER = timedelta(seconds=30)
-"""Part of the interval, and at most, by which a poll comes earlier or later, so that many do not come at once."""
+"""Part of the interval, and at most, by which a poll comes later, so that many do not come at once."""
 
 Work = Callable[[Session], Awaitable[Report]]
 
