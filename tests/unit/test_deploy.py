@@ -309,9 +309,11 @@ def answering(status: int) -> Iterator[int]:
         vars(server)["status"] = status
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield server.server_port
-        server.shutdown()
-        thread.join()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def asks(port: int, **env: str) -> int:
