@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from syncer import __version__
 from syncer.errors import TransientError
@@ -129,10 +129,31 @@ def test_what_the_warehouse_knows_is_told_per_connection_and_partition(engine: E
     assert of(samples, "seconds_until_deletion", connection="flow") > 0
 
 
+def test_a_deleted_workflow_does_not_lag_behind_for_ever(engine: Engine) -> None:
+    simulator = Simulator(Outline(workflows=2, executions=4))
+    bench, (deleted, kept) = FlowBench(engine), simulator.truth.workflows
+    with simulator.serve() as url:
+        bench.run(simulator, url)
+        with engine.begin() as db:
+            db.execute(
+                text(
+                    "UPDATE history.workflows SET missing_since = now(), missing_reason = 'workflow_deleted'"
+                    " WHERE workflow_id = :deleted"
+                ),
+                {"deleted": deleted},
+            )
+        service = FakeService(engine, [FakePoller(qualys(simulator, url))])
+        samples = parsed(service, look(service))
+    lagging = {
+        dict(labels)["partition"] for name, labels in samples if name == "syncer_watermark_lag_seconds"
+    }
+    assert lagging == {kept}
+
+
 def test_the_document_names_every_metric_and_no_other(poller: FakePoller, engine: Engine) -> None:
     poller.traffic.answers["executions", 200] = 1
     poller.last_success_at = datetime.now(UTC)
-    text = Metrics(FakeService(engine, [poller])).exposition([]).decode()
-    exposed = set(re.findall(r"^# TYPE (syncer_\w+)", text, re.MULTILINE))
+    told = Metrics(FakeService(engine, [poller])).exposition([]).decode()
+    exposed = set(re.findall(r"^# TYPE (syncer_\w+)", told, re.MULTILINE))
     documented = set(re.findall(r"^\| `(syncer_\w+)`", DOCUMENT.read_text(), re.MULTILINE))
     assert documented == exposed

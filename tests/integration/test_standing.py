@@ -302,6 +302,28 @@ def test_what_is_new_does_not_make_it_fall_behind(db: Database) -> None:
     assert not stand(db).falls_behind
 
 
+def test_history_that_is_not_listed_yet_counts_as_dense_as_the_last_day(db: Database) -> None:
+    partition(db, "w")
+    history(db, "w", 28 * DAY, 2 * DAY, created_at=2 * HOUR)
+    for number in range(48):
+        execution(db, f"new {number}", number * HOUR / 2 + timedelta(seconds=1), "read")
+    for number in range(2):
+        execution(db, f"old {number}", 29 * DAY, "read", synced_at=HOUR)
+    found = stand(db)
+    assert (found.executions_arriving_per_hour, found.executions_copied_per_hour) == (2, 3)
+    assert found.falls_behind  # 26 days with 48 each, and 24 a day more than arrive for 28 days
+
+
+@pytest.mark.parametrize(("age", "state"), [(31 * DAY, "due"), (20 * DAY, "failed")])
+def test_what_is_gone_or_put_aside_does_not_make_it_fall_behind(
+    db: Database, age: timedelta, state: str
+) -> None:
+    partition(db, "w")
+    for number in range(50):
+        execution(db, str(number), age, state)
+    assert not stand(db).falls_behind
+
+
 RATES = st.floats(0, 1000)
 
 
