@@ -86,8 +86,9 @@ def test_only_what_a_sync_sends_is_asked(cli: Cli, simulator: Simulator) -> None
 
 
 def test_a_person_reads_a_line_per_finding_under_the_name_of_each_connection(cli: Cli) -> None:
-    told = cli.run("check").out
-    lines = told.splitlines()
+    done = cli.run("check")
+    lines = done.out.splitlines()
+    assert done.err == ""
     assert lines[0] == "configuration"
     assert any(line.startswith("flow  qualys_flow  http://127.0.0.1") for line in lines)
     assert any(line.split()[:2] == ["✓", "workflows"] and "3 workflows" in line for line in lines)

@@ -45,10 +45,10 @@ class Init:
         sign_in = ["--auth", f"username={self.username}", "--auth", "password=env:FLOW_PASSWORD"]
         return ["--base-url", self.url, "--warehouse", "env:WAREHOUSE", *sign_in]
 
-    def run(self, *arguments: str) -> Done:
-        """Without a terminal."""
+    def run(self, *arguments: str, before: tuple[str, ...] = ()) -> Done:
+        """Without a terminal; `before` are options that go before the command."""
         done = subprocess.run(
-            [*SYNCER, "init", *arguments],
+            [*SYNCER, *before, "init", *arguments],
             env=self.env,
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
@@ -98,6 +98,13 @@ class Terminal:
             assert time.monotonic() < until, f"{words!r} did not come:\n{self.seen}"
             assert self._read(), f"{words!r} did not come:\n{self.seen}"
         self._asked = self.seen.index(words, self._asked) + len(words)
+
+    def interrupt(self) -> None:
+        """Ctrl-C, and once more where the first came in the instant before the terminal was read."""
+        while self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(10)
 
     def end(self) -> int:
         """Read to the end; returns the exit code."""
@@ -303,8 +310,12 @@ def test_the_file_that_config_names_is_the_one_written(init: Init) -> None:
     init.env["SYNCER_CONFIG"] = str(other)
     assert init.run(*init.flags, "--no-check").code == 0
     assert init.left() == ["etc/flow.toml"]
+    assert "`syncer sync`" in init.run(*init.flags, "--no-check", "--force").out
     done = init.run(*init.flags, "--no-check", "--output", "third.toml")
-    assert "syncer --config third.toml sync" in done.out
+    assert "`syncer --config third.toml sync`" in done.out
+    done = init.run(*init.flags, "--no-check", before=("--config", "fourth.toml"))
+    assert "`syncer --config fourth.toml sync`" in done.out
+    assert init.left() == ["etc/flow.toml", "fourth.toml", "third.toml"]
 
 
 def test_a_place_that_cannot_be_written_to_is_told(init: Init) -> None:
@@ -435,7 +446,7 @@ def test_an_interrupted_dialogue_leaves_nothing(init: Init, terminals: list[Term
     ):
         if asked == question:
             terminal.wait_for(asked)
-            terminal.process.send_signal(signal.SIGINT)
+            terminal.interrupt()
             break
         terminal.answer(asked, answer)
     assert terminal.end() == 130, terminal.seen

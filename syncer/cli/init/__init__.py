@@ -24,7 +24,7 @@ from syncer.cli.init.flags import from_flags
 from syncer.cli.init.writing import trial, unreadable, write
 from syncer.cli.output import clean, err, note, say
 from syncer.cli.platforms import platforms
-from syncer.cli.probing import State, configuration_file, count, examine, tell_group, tell_sum
+from syncer.cli.probing import State, configuration_file, count, examine, tell_group, tell_sum, unnamed_file
 from syncer.errors import ConfigError, SyncerError
 
 
@@ -143,6 +143,6 @@ def _conclude(file: Path, answers: Answers, written: list[Path]) -> None:
     for each in answers.kept():
         if (each.place == "env" and each.value is not None) or each in unreadable(answers):
             say(f"To be set where syncer runs: {each.place}:{clean(each.name)}")
-    is_found = file.absolute() == configuration_file().absolute()
+    is_found = file.absolute() == unnamed_file().absolute()
     syncer = "syncer" if is_found else f"syncer --config {clean(str(file))}"
     say(f"Next: `{syncer} sync` copies everything once, `{syncer} run` goes on copying.")

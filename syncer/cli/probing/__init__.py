@@ -19,7 +19,7 @@ from pathlib import Path
 
 from syncer.cli.app import Exit
 from syncer.cli.output import err
-from syncer.cli.probing.files import configuration_file, configuration_findings
+from syncer.cli.probing.files import configuration_file, configuration_findings, unnamed_file
 from syncer.cli.probing.findings import Finding, Group, State, count, failed
 from syncer.cli.probing.source import probe
 from syncer.cli.probing.told import tell_group, tell_sum
@@ -38,6 +38,7 @@ __all__ = [
     "exit_code",
     "tell_group",
     "tell_sum",
+    "unnamed_file",
 ]
 
 

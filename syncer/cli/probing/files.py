@@ -23,7 +23,12 @@ OTHERS = stat.S_IRGRP | stat.S_IROTH
 def configuration_file() -> Path:
     """The file that --config, $SYNCER_CONFIG or the current folder names; it need not exist."""
     given = click.get_current_context().find_root().params.get("config")
-    return Path(given or os.environ.get("SYNCER_CONFIG") or "config.toml")
+    return Path(given) if given else unnamed_file()
+
+
+def unnamed_file() -> Path:
+    """The file that is read where --config names none."""
+    return Path(os.environ.get("SYNCER_CONFIG") or "config.toml")
 
 
 def configuration_findings(file: Path, settings: Settings) -> Iterator[Finding]:
