@@ -129,11 +129,11 @@ def test_whatever_is_mounted_from_the_repository_exists() -> None:
 # Its secrets and its configuration
 
 
-def make_secrets(folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
+def make_secrets(folder: Path, typed: str = "", **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [DEPLOY / "compose" / "make-secrets", folder],
         env={"PATH": os.environ["PATH"]} | env,
-        stdin=subprocess.DEVNULL,
+        input=typed,
         capture_output=True,
         text=True,
         check=False,
@@ -170,6 +170,11 @@ def test_secrets_that_are_there_stay(secrets: Path) -> None:
     after = contents(secrets)
     assert after.pop("postgres_password") != before.pop("postgres_password")
     assert after == before
+
+
+def test_a_password_that_is_not_in_the_environment_is_read_as_it_is_typed(tmp_path: Path) -> None:
+    assert make_secrets(tmp_path, f"{PASSWORD}\n").returncode == 0
+    assert contents(tmp_path)["qualys_password"] == PASSWORD
 
 
 def test_no_empty_secret_is_written(tmp_path: Path) -> None:
