@@ -170,8 +170,10 @@ class Screen:
         """Read on until a text that was not read before; whoever waits for ever fails."""
         began, start = time.monotonic(), len(self.written)
         while text not in self.written[start:]:
+            some = self._some()
+            assert some, "it ended"
             assert time.monotonic() - began < TIMEOUT, self.written[start:]
-            self.written += self._some()
+            self.written += some
 
     def rest(self) -> str:
         """What is written until the end."""
