@@ -85,14 +85,15 @@ class Person:
     def _read(self, prompt: Text, *, is_secret: bool) -> str:
         try:
             return _hidden(prompt) if is_secret else err.input(prompt).strip()
-        except EOFError:
+        except (EOFError, KeyboardInterrupt):
+            note("")  # the question has not ended its line
             raise click.Abort from None
 
 
 def _hidden(prompt: Text) -> str:
     """What is typed, not shown from the moment that the question is."""
     with err.capture() as captured:
-        err.print(prompt, end="", soft_wrap=True)
+        err.print(prompt, end="")
     return getpass(captured.get(), stream=sys.stderr)
 
 
@@ -203,7 +204,7 @@ class Interview:
     def _tested(self, value: str | Kept) -> str | Kept:
         if not isinstance(value, Kept) or value.place != "env" or os.environ.get(value.name):
             return value
-        question = f"{value.name} is not set here; its value, to test it alone (not shown; empty: no test)"
+        question = f"{value.name} is not set here; its value, for this test alone (not shown; empty: no test)"
         typed = self._person.ask(question, is_secret=True, may_be_empty=True)
         return Kept(place="env", name=value.name, value=typed) if typed else value
 
