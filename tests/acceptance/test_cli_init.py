@@ -399,15 +399,34 @@ def test_without_a_value_to_test_with_it_is_written_untested(
     assert init.left() == ["config.toml"]
 
 
-@pytest.mark.parametrize(("answer", "code", "left"), [("", 3, []), ("yes", 0, ["config.toml"])])
+@pytest.mark.parametrize(("answer", "code", "left"), [("stop", 3, []), ("write", 0, ["config.toml"])])
 def test_what_is_wrong_may_be_written_all_the_same(
     init: Init, terminals: list[Terminal], answer: str, code: int, left: list[str]
 ) -> None:
     flags = [each.replace(init.url, NOBODY) for each in init.flags]
     terminal = talk(init, terminals, *flags, "--name", "prod")
-    terminal.answer("all the same?", answer)
+    terminal.answer("all the same, or stop?", answer)
     assert terminal.end() == code, terminal.seen
     assert init.left() == left
+
+
+def test_what_is_wrong_can_be_answered_again_and_only_that(
+    init: Init, terminals: list[Terminal], simulator: Simulator
+) -> None:
+    terminal = talk(init, terminals, *init.flags[:4], "--auth", f"username={init.username}", "--name", "prod")
+    terminal.answer("Keep secrets in files", "files")
+    terminal.answer("password (not shown)", CANARY)
+    terminal.wait_for("refused the credentials")
+    terminal.answer("all the same, or stop?", "")
+    terminal.answer(f"[{init.url}]", "")
+    terminal.answer("[password]", "")
+    terminal.answer(f"[{init.username}]", "")
+    terminal.answer("password (not shown)", init.password)
+    terminal.wait_for("Nothing is wrong")
+    assert terminal.end() == 0, terminal.seen
+    assert "Warehouse: " not in terminal.seen
+    assert CANARY not in terminal.seen
+    assert (init.folder / "secrets" / "prod-password").read_text() == f"{init.password}\n"
 
 
 def test_an_existing_file_is_replaced_if_a_person_wants_it(init: Init, terminals: list[Terminal]) -> None:

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from syncer.cli.app import App, Exit
 from syncer.cli.init.answers import DEFAULT_NAME, Answers, Specs, missing
-from syncer.cli.init.asking import Interview, Person
+from syncer.cli.init.asking import STOP, WRITE, Interview, Person
 from syncer.cli.init.example import addresses
 from syncer.cli.init.flags import from_flags
 from syncer.cli.init.writing import trial, unreadable, write
@@ -83,18 +83,19 @@ def command(  # noqa: PLR0913 - one parameter per option
     )
     person = Person() if sys.stdin.isatty() and err.is_terminal else None
     _refuse_existing(file, person, force=force)
-    if person:
+    interview = Interview(person, answers, specs, file, addresses()) if person else None
+    if interview:
         note(
             Text.assemble(
                 "This makes ", (clean(str(file)), "bold"), ". Enter takes what stands in [brackets]."
             )
         )
-        answers = Interview(person, answers, specs, file, addresses()).complete()
-        note("")
+        answers = interview.complete()
     else:
         _require_all(answers, specs)
-    if (code := _tried(answers, specs, person, no_check=no_check)) is not Exit.DONE:
-        return code
+        if not no_check:
+            _require_readable(answers)
+    answers = _agreed(answers, specs, interview, no_check=no_check)
     _conclude(file, answers, write(file, answers))
     return Exit.DONE
 
@@ -112,28 +113,36 @@ def _require_all(answers: Answers, specs: Specs) -> None:
         raise ConfigError("\n  ".join(["without a terminal to ask on, these flags are needed:", *lacking]))
 
 
-def _tried(answers: Answers, specs: Specs, person: Person | None, *, no_check: bool) -> Exit:
-    """Whether it may be written: it is, if nothing is wrong or a person wants it all the same."""
-    unknown = unreadable(answers)
-    if unknown and person is None and not no_check:
+def _require_readable(answers: Answers) -> None:
+    if unknown := unreadable(answers):
         names = ", ".join(f"{each.place}:{each.name}" for each in unknown)
-        raise ConfigError(
-            f"what is kept in {names} cannot be read here", "set it, or write untested with --no-check"
-        )
-    is_tested = not (no_check or unknown)
+        hint = "set it, or write untested with --no-check"
+        raise ConfigError(f"what is kept in {names} cannot be read here", hint)
+
+
+def _agreed(answers: Answers, specs: Specs, interview: Interview | None, *, no_check: bool) -> Answers:
+    """The answers as they are to be written: nothing is wrong with them, or a person wants them all the same."""
+    while wrong := _wrong(answers, specs, no_check=no_check):
+        choice = interview.choose_what_next() if interview else STOP
+        if interview is None or choice == STOP:
+            hint = "mend them, or write it untested with --no-check"
+            raise SyncerError("nothing was written, for the reasons above", hint)
+        if choice == WRITE:
+            break
+        answers = interview.again(wrong)
+    return answers
+
+
+def _wrong(answers: Answers, specs: Specs, *, no_check: bool) -> set[str]:
+    """Try them and tell what was found; returns what is wrong: the warehouse, the connection by its name."""
+    is_tested = not (no_check or unreadable(answers))
     settings = trial(answers, specs, is_tested=is_tested)
     if not is_tested:
         note("Not tried: `syncer check` does so.", "yellow")
-        return Exit.DONE
+        return set()
     groups = examine(settings, [str(answers.name)], None, tell_group)
     tell_sum(groups)
-    if not count(groups, State.FAILED):
-        return Exit.DONE
-    if person and person.confirm("Write the configuration all the same?", default=False):
-        return Exit.DONE
-    raise SyncerError(
-        "nothing was written, for the reasons above", "mend them, or write it untested with --no-check"
-    )
+    return {group.name for group in groups if count([group], State.FAILED)}
 
 
 def _conclude(file: Path, answers: Answers, written: list[Path]) -> None:

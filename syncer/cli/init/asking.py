@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from getpass import getpass
 from pathlib import Path
 
 import click
+from msgspec import structs
 from rich.text import Text
 
 from syncer.cli.init.answers import (
@@ -37,6 +38,8 @@ from syncer.embedded import installed_programs
 
 Problem = Callable[[str], str | None]
 
+AGAIN, WRITE, STOP = "again", "write", "stop"
+WAREHOUSE = "warehouse"
 FILES, ENVIRONMENT = "files", "environment"
 SECRETS = "secrets"
 """The folder beside the configuration that secrets are written to."""
@@ -115,6 +118,7 @@ class Interview:
         self._folder = file.absolute().parent / SECRETS
         self._examples = examples
         self._place = ""
+        self._before = Answers()
 
     def complete(self) -> Answers:
         """The answers, with nothing missing."""
@@ -128,7 +132,23 @@ class Interview:
         self._options(answers)
         answers.warehouse = answers.warehouse or self._warehouse()
         self._test_values(answers)
+        note("")
         return answers
+
+    def choose_what_next(self) -> str:
+        """What to do with answers that do not work."""
+        return self._person.choose(
+            "Answer again, write it all the same, or stop?", (AGAIN, WRITE, STOP), AGAIN
+        )
+
+    def again(self, wrong: Collection[str]) -> Answers:
+        """The answers with those about what is `wrong` asked for once more; texts given before are offered."""
+        answers, self._before = self._answers, structs.replace(self._answers)
+        if answers.name in wrong:
+            answers.base_url, answers.mode, answers.auth = None, None, {}
+        if WAREHOUSE in wrong:
+            answers.warehouse = None
+        return self.complete()
 
     def _platform(self) -> str:
         names = list(self._specs)
@@ -138,12 +158,15 @@ class Interview:
         example = self._examples.get(platform, "")
         return self._person.ask(
             f"Address of its API, such as {example}" if example else "Address of its API",
+            default=self._before.base_url or "",
             problem=partial(problem_of, Connection, "base_url"),
         )
 
     def _sign_in(self, answers: Answers) -> None:
         known = modes(self._specs[answers.platform or ""])
-        answers.mode = answers.mode or self._person.choose("Way to sign in", list(known), next(iter(known)))
+        answers.mode = answers.mode or self._person.choose(
+            "Way to sign in", list(known), self._before.mode or next(iter(known))
+        )
         model = known[answers.mode]
         for key in fields(model):
             if key in answers.auth:
@@ -153,7 +176,12 @@ class Interview:
                     key, f"{answers.name}-{key}", partial(problem_of, model, key)
                 )
             elif key in needed(model):
-                answers.auth[key] = self._person.ask(key, problem=partial(problem_of, model, key))
+                before = self._before.auth.get(key)
+                answers.auth[key] = self._person.ask(
+                    key,
+                    default=before if isinstance(before, str) else "",
+                    problem=partial(problem_of, model, key),
+                )
 
     def _options(self, answers: Answers) -> None:
         """What the platform needs to be told besides."""
