@@ -1,4 +1,4 @@
-"""What to ask for next: watermark, clock and horizon into windows, open executions into looks.
+"""What to ask for next: watermark, clock and horizon into windows, open executions into looks, names into choices.
 
 Invariant: windows that belong together tile their span without a gap, neighbours sharing their boundary
 instant, and none to be read reaches back beyond the horizon. This module must not know a source, a database
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from itertools import groupby, pairwise
 
 from msgspec import Struct
@@ -84,6 +85,13 @@ def parse_since(text: str, now: datetime) -> datetime:
         raise ValueError(
             f"{text!r} is neither a time nor an age: write 2026-10-01, 2026-10-01T12:00:00Z, 7d or 12h"
         ) from None
+
+
+def is_chosen(workflow_id: str, name: str | None, patterns: Sequence[str]) -> bool:
+    """Whether one of the ids or name globs names the workflow; no patterns choose all."""
+    return not patterns or any(
+        pattern == workflow_id or fnmatchcase(name or "", pattern) for pattern in patterns
+    )
 
 
 def due_for_look(

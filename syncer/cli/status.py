@@ -26,7 +26,7 @@ from syncer.cli.output import add_row, clean, length, out, plural, say_json, sho
 from syncer.cli.warehouse import reached
 from syncer.config import Settings
 from syncer.errors import WarehouseError
-from syncer.state.standing import Row, Standing, standings
+from syncer.state.standing import PACE_OVER, Row, Standing, standings
 from syncer.warehouse import check_version, current
 
 EVERY = 2.0
@@ -269,7 +269,7 @@ def _remarks(each: Standing, now: datetime, *, is_all: bool) -> Iterator[Text]:
     yield from _listed("error", [_error(row, now) for row in errors], "red")
     if each.last_run and each.last_run["error"] and not each.failing_since:
         yield _remark("last run", each.last_run["error"], "red")
-    if each.backlog_windows or each.steps_due:
+    if (each.backlog_windows or each.steps_due) and _is_measured(each, now):
         yield _remark("pace", _pace(each), "cyan")
     yield from _listed("at work", list(_holders(each.leases)), "green")
 
@@ -288,6 +288,11 @@ def _omitted(each: Standing) -> Iterator[Text]:
         words = (f"{deleted:,} deleted at the source", f"{len(left) - deleted:,} not chosen any more")
         said = " and ".join(word for word in words if not word.startswith("0 "))
         yield Text(f"besides {said}: kept, and not read; see --all", style="dim")
+
+
+def _is_measured(each: Standing, now: datetime) -> bool:
+    """The pace of the first hour is counted over a whole one."""
+    return each.first_synced_at is not None and now - each.first_synced_at > PACE_OVER[0]
 
 
 def _pace(each: Standing) -> str:

@@ -48,7 +48,7 @@ def load(
 ) -> Settings:
     """The settings of the file, else of $SYNCER_CONFIG, else of ./config.toml. Raises ConfigError.
 
-    If lenient, connections whose own tables are wrong stand in `Settings.broken` instead, as long as others are right.
+    If lenient, connections whose own tables are wrong stand in `Settings.broken` instead.
     """
     file = path or Path(env.get("SYNCER_CONFIG") or "config.toml")
     try:
@@ -68,7 +68,7 @@ def load(
     reader = _Reader(env, platforms)
     settings = reader.settings(raw)
     problems = [*reader.problems, *(line for lines in reader.broken.values() for line in lines)]
-    if settings is None or (problems and not (is_lenient and settings.connections)):
+    if settings is None or (problems and not is_lenient):
         raise ConfigError("\n  ".join([f"{file} cannot be used:", *dict.fromkeys(problems)]))
     return settings
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -22,6 +23,7 @@ from syncer.config.values import (
     Poll,
     PositiveDuration,
     ProxyUrl,
+    SecretText,
     WarehouseUrl,
     format_duration,
 )
@@ -46,6 +48,19 @@ class Warehouse(Section):
     url: WarehouseUrl = Field(description='write postgresql://... or "embedded"')
     data_dir: Folder = Field(default="~/.local/share/syncer", validate_default=True)
     auto_migrate: bool = True
+
+    @field_validator("data_dir")
+    @classmethod
+    def _has_a_home(cls, folder: Path, info: ValidationInfo) -> Path:
+        """Only the embedded server needs the folder: a service without a home may have its PostgreSQL elsewhere."""
+        url = info.data.get("url")
+        if (
+            folder.parts[:1] == ("~",)
+            and isinstance(url, SecretText)
+            and url.get_secret_value() == "embedded"
+        ):
+            raise ValueError(f'"{folder}" needs a home directory; write the whole path')
+        return folder
 
     @property
     def embedded(self) -> bool:
@@ -142,8 +157,11 @@ class Settings:
     broken: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def require_connections(self, names: Iterable[str] = ()) -> tuple[Connection, ...]:
-        """The connections named, or all; ConfigError where there is none or one is unknown."""
+        """The connections named, or all; ConfigError where there is none to be used or one is unknown."""
         wanted = tuple(dict.fromkeys(names)) or tuple(self.connections)
+        if self.broken and not self.connections:
+            problems = (line for lines in self.broken.values() for line in lines)
+            raise ConfigError("\n  ".join(["no connection can be used:", *problems]))
         if not self.connections:
             raise ConfigError(
                 "no connection is configured", "add a [connections.NAME] table, as in config.example.toml"

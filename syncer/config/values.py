@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -288,7 +289,16 @@ def _existing_file(value: object) -> Path:
     return path
 
 
-Folder = Annotated[Path, BeforeValidator(_path)]
+def _folder(value: object) -> Path:
+    """Where there is no home, "~" stays: whether that matters depends on other keys."""
+    if not isinstance(value, str) or not value:
+        raise ValueError("must be a path in quotes")
+    with suppress(RuntimeError):
+        return Path(value).expanduser()
+    return Path(value)
+
+
+Folder = Annotated[Path, BeforeValidator(_folder)]
 ExistingFile = Annotated[
     Annotated[Path, BeforeValidator(_existing_file)] | None, BeforeValidator(_none_if_empty)
 ]

@@ -6,6 +6,7 @@
     pauses.py       how long to wait before what failed is tried again
     web.py          /healthz, /readyz and /metrics, answered from a thread of their own
     metrics.py      what Prometheus reads
+    vitals.py       what may be asked of the service by those two
 
 Invariant: a connection that fails or waits never delays another, and whatever happens is tried again, ever more
 rarely, until it works or the service is stopped. It must not know how tenants are built: they come in as a function.

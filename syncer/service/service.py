@@ -45,7 +45,7 @@ class Tools(Struct, frozen=True, kw_only=True):
 
 
 class Service:
-    """Polls every connection until `stop`; see `syncer.service.web.Vitals` for what may be asked of it meanwhile."""
+    """Polls every connection until `stop`; see `syncer.service.vitals.Vitals` for what may be asked of it meanwhile."""
 
     def __init__(self, settings: Settings, tools: Tools) -> None:
         self.started_at = tools.clock.now()

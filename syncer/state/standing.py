@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from fnmatch import fnmatchcase
 from typing import Any
 
 from msgspec import Struct
@@ -16,6 +15,7 @@ from sqlalchemy import Connection as Database
 from sqlalchemy import text
 
 from syncer.config import Connection
+from syncer.plan import is_chosen
 
 Row = dict[str, Any]
 
@@ -235,7 +235,9 @@ class _Reader:
         rows = _rows(self._db, _PARTITIONS, connection=name)
         for row in rows:
             row["is_followed"] = row["missing_reason"] is None and (
-                connection is None or _is_chosen(row, connection.workflows)
+                connection is None
+                or row["workflow_name"] is None  # no workflow, or one that was never listed
+                or is_chosen(row["partition"], row["workflow_name"], connection.workflows)
             )
         return rows
 
@@ -292,16 +294,6 @@ def falls_behind(left: Left, arriving: float, copied: float, now: datetime, hori
     executions = left.late + left.history_hours * arriving
     hours = max((left.newest_at + horizon - now) / timedelta(hours=1), 0)
     return executions > (copied - arriving) * hours
-
-
-def _is_chosen(row: Row, patterns: Sequence[str]) -> bool:
-    """As a pass chooses workflows; a partition that is no workflow is always chosen."""
-    name = row["workflow_name"]
-    return (
-        not patterns
-        or name is None
-        or any(pattern == row["partition"] or fnmatchcase(name, pattern) for pattern in patterns)
-    )
 
 
 def _mean_hours(partitions: Sequence[Row]) -> float:

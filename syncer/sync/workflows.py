@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from fnmatch import fnmatchcase
 from hashlib import blake2b
 
 from msgspec import UNSET, structs
 from sqlalchemy import Connection as Database
 
+from syncer import plan
 from syncer.decode.record import LONGEST_ID
 from syncer.encode import Encoder
 from syncer.errors import ContractError, NotFound, TransientError
@@ -124,10 +124,8 @@ def _without_revision(workflow: Workflow) -> Workflow:
 
 def is_chosen(workflow: Workflow, patterns: Sequence[str]) -> bool:
     """Whether one of the ids or name globs names the workflow; no patterns choose all."""
-    name = workflow.name if isinstance(workflow.name, str) else ""
-    return not patterns or any(
-        pattern == workflow.workflow_id or fnmatchcase(name, pattern) for pattern in patterns
-    )
+    name = workflow.name if isinstance(workflow.name, str) else None
+    return plan.is_chosen(workflow.workflow_id, name, patterns)
 
 
 def to_row(encoder: Encoder, workflow: Workflow) -> WorkflowRow:

@@ -683,3 +683,57 @@ def test_the_environment_of_the_process_is_not_asked(
     assert os.environ["ONLY_IN_THE_PROCESS"] == "x"
     (line,) = complaints('[warehouse]\nurl = { env = "ONLY_IN_THE_PROCESS" }')
     assert "ONLY_IN_THE_PROCESS is not set" in line
+
+
+# A service reads leniently, and may have no home
+
+
+WRONG = PROD.replace("prod", "wrong").replace(
+    "[connections.wrong]", '[connections.wrong]\npoll = "5 minutes"'
+)
+
+
+@pytest.fixture
+def leniently(tmp_path: Path) -> Load:
+    def read(text: str) -> Settings:
+        file = tmp_path / "config.toml"
+        file.write_text(text, encoding="utf-8")
+        return load(file, env=ENV, platforms=PLATFORMS, is_lenient=True)
+
+    return read
+
+
+def test_read_leniently_a_wrong_connection_stands_aside_and_the_others_are_there(leniently: Load) -> None:
+    settings = leniently(WAREHOUSE + PROD + WRONG)
+    assert set(settings.connections) == {"prod"}
+    (problem,) = settings.broken["wrong"]
+    assert problem.startswith("connections.wrong.poll: ")
+
+
+@pytest.mark.parametrize("part", ['[warehouse]\nurl = "mysql://x"\n', WAREHOUSE + "[service]\nlisten = 1\n"])
+def test_what_all_connections_share_is_never_read_leniently(leniently: Load, part: str) -> None:
+    with pytest.raises(ConfigError):
+        leniently(part + PROD)
+
+
+def test_where_no_connection_can_be_used_who_needs_one_hears_why(leniently: Load) -> None:
+    settings = leniently(WAREHOUSE + WRONG)
+    with pytest.raises(ConfigError, match=r"connections\.wrong\.poll"):
+        settings.require_connections()
+
+
+@pytest.fixture
+def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", fails)
+
+
+def test_without_a_home_only_an_embedded_warehouse_is_refused(
+    homeless: None, read: Load, complaints: Complaints
+) -> None:
+    assert read('[warehouse]\nurl = "postgresql://u@db/syncer"\n' + PROD).connections
+    (problem,) = complaints(WAREHOUSE + PROD)
+    assert problem.startswith("warehouse.data_dir: ")
+    assert "home" in problem
