@@ -32,7 +32,7 @@ def url_command(app: App, as_json: bool) -> int:
     Example:
       psql "$(syncer db url)" -c 'SELECT * FROM history.workflow_daily'
     """
-    settings = app.settings()
+    settings = app.settings(is_lenient=True)
     if not settings.warehouse.embedded:
         url: str | None = settings.warehouse.url.get_secret_value()
     else:
@@ -56,7 +56,7 @@ def start_command(app: App, as_json: bool) -> int:
     Example:
       syncer db start
     """
-    server = _server(app.settings())
+    server = _server(app.settings(is_lenient=True))
     place = urlsplit(server.start())
     if as_json:
         say_json({"running": True, "host": place.hostname, "port": place.port, "folder": str(server.home)})
@@ -76,7 +76,7 @@ def stop_command(app: App, as_json: bool) -> int:
     Example:
       syncer db stop
     """
-    server = _server(app.settings())
+    server = _server(app.settings(is_lenient=True))
     was_running = server.running()
     server.stop()
     if as_json:

@@ -24,7 +24,7 @@ def command(app: App, as_json: bool) -> int:
     Example:
       syncer migrate
     """
-    settings = app.settings()
+    settings = app.settings(is_lenient=True)
     with reached(settings.warehouse) as engine:
         before = current(engine)
         changed = migrate(engine)

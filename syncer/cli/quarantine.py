@@ -47,7 +47,7 @@ def list_command(app: App, connections: tuple[str, ...], as_json: bool) -> int:
     Example:
       syncer quarantine list --connection prod
     """
-    settings = app.settings()
+    settings = app.settings(is_lenient=True)
     wanted = [each.name for each in settings.require_connections(connections)] if connections else None
     with reached(settings.warehouse) as engine:
         records = _waiting(engine, wanted)
@@ -82,7 +82,7 @@ def show_command(app: App, record_id: str, as_json: bool) -> int:
     Example:
       syncer quarantine show 3f9a02
     """
-    settings = app.settings()
+    settings = app.settings(is_lenient=True)
     with reached(settings.warehouse) as engine:
         record = _one(engine, record_id)
     if as_json:
@@ -119,7 +119,7 @@ def replay_command(app: App, record_ids: tuple[str, ...], everything: bool, as_j
     """
     if bool(record_ids) == everything:
         raise click.UsageError("name the records to try again, or all of them with --all")
-    settings = app.settings()
+    settings = app.settings(is_lenient=True)
     with reached(settings.warehouse) as engine:
         records = _waiting(engine, None) if everything else [_one(engine, each) for each in record_ids]
         passes, stop = _replay(engine, settings, records)

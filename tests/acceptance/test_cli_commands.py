@@ -356,3 +356,10 @@ def test_an_interrupted_demo_leaves_nothing_behind_either(bare: Cli) -> None:
         running.process.send_signal(2)
         assert running.wait().code == 130
         assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [["migrate"], ["db", "url"], ["quarantine", "list"], ["status"]])
+def test_what_only_needs_the_warehouse_bears_a_wrong_connection(cli: Cli, command: list[str]) -> None:
+    cli.connections["flow"]["poll"] = "5 minutes"
+    done = cli.run(*command)
+    assert done.code == 0, done.err
