@@ -116,7 +116,7 @@ class Cost:
 
     def per_execution(self, amount: float) -> float:
         """The share of one execution."""
-        return amount / self.report["rows"]["executions"]
+        return amount / float(self.report["rows"]["executions"])
 
     @property
     def disk(self) -> int:
