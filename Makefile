@@ -32,7 +32,7 @@ demo: $(VENV)/.installed ## the whole thing on this machine: a simulated source,
 	@$(BIN)/syncer demo
 
 test: $(VENV)/.installed ## all tests, on every PostgreSQL found here
-	SYNCER_TEST_SERVERS=all $(BIN)/pytest
+	SYNCER_TEST_SERVERS=all $(BIN)/pytest --numprocesses 3 --dist worksteal
 
 soak: $(VENV)/.installed ## ten minutes of the service against a source that lives and fails
 	SYNCER_SOAK_MINUTES=10 $(BIN)/pytest -s tests/acceptance/test_soak.py

@@ -26,9 +26,11 @@ from syncer.cli.output import (
 )
 from syncer.cli.passes import Pass
 from syncer.cli.stopping import Stop
+from syncer.config import Connection
 from syncer.errors import SyncerError
 from syncer.model import Window
 from syncer.plan import days
+from syncer.sources import Source
 from syncer.sync import Estimate
 
 _NAMES = text("SELECT workflow_id, name FROM history.workflows WHERE connection_id = :connection")
@@ -62,21 +64,19 @@ def _error(each: Pass[Estimate]) -> SyncerError | None:
     return each.report.error
 
 
-def requests_per_hour(each: Pass[Any]) -> float | None:
+def requests_per_hour(connection: Connection, source: Source) -> float | None:
     """The present budget: our own limit or the one the source told, whichever is less; None where there is none."""
-    rate = each.tenant.source.traffic.rate
-    limits = (
-        [each.tenant.connection.requests_per_second * 3600]
-        if each.tenant.connection.requests_per_second
-        else []
-    )
-    if rate and rate.limit and rate.window:
-        limits.append(rate.limit * timedelta(hours=1) / rate.window)
-    return min(limits, default=None)
+    rate = source.traffic.rate
+    limits = (connection.requests_per_second * 3600, rate.per_hour if rate else None)
+    return min((limit for limit in limits if limit), default=None)
+
+
+def _budget(each: Pass[Any]) -> float | None:
+    return requests_per_hour(each.tenant.connection, each.tenant.source)
 
 
 def _hours(each: Pass[Any], plan: Estimate) -> float | None:
-    budget = requests_per_hour(each)
+    budget = _budget(each)
     return plan.requests / budget if budget else None
 
 
@@ -96,7 +96,7 @@ def _document(each: Pass[Estimate]) -> dict[str, Any]:
         "list_requests": plan.list_requests,
         "step_requests": plan.step_requests,
         "requests": plan.requests,
-        "requests_per_hour": requests_per_hour(each),
+        "requests_per_hour": _budget(each),
         "hours": _hours(each, plan),
     }
 
@@ -119,7 +119,7 @@ def _tell_person(each: Pass[Estimate], plan: Estimate, names: Mapping[str, str])
 
 
 def _cost(each: Pass[Estimate], plan: Estimate) -> str:
-    budget, hours = requests_per_hour(each), _hours(each, plan)
+    budget, hours = _budget(each), _hours(each, plan)
     lists, steps = f"{plan.list_requests:,} for lists", f"{plan.step_requests:,} for steps"
     if budget is None or hours is None:
         took = "how long that takes is not known: requests_per_second is 0 and the source tells no limit"

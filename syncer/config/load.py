@@ -56,7 +56,7 @@ def load(
     except FileNotFoundError:
         raise ConfigError(
             _looked(path, env),
-            "copy config.example.toml to config.toml and fill it in, or name another with --config",
+            "write one with `syncer init`, or name another with --config",
         ) from None
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}", "name a file this user may read") from None

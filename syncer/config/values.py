@@ -31,8 +31,8 @@ _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 
 def toml_text(text: str) -> str:
-    """A text in quotes as TOML wants them: JSON's rules are a part of TOML's."""
-    return json.dumps(text, ensure_ascii=False)
+    """A text in quotes as TOML wants them: JSON's rules are a part of TOML's, but for DEL."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def quoted(value: str) -> str:

@@ -57,6 +57,11 @@ class Rate(Struct, frozen=True, kw_only=True):
     concurrency: int | None = None
     running: int | None = None
 
+    @property
+    def per_hour(self) -> float | None:
+        """Requests an hour; None where the limit or its window was not told."""
+        return self.limit * timedelta(hours=1) / self.window if self.limit and self.window else None
+
     @classmethod
     def of(cls, headers: Headers) -> Rate | None:
         """Read the limits from an answer's headers; None if it carries no such header."""

@@ -6,7 +6,7 @@ configuration or what the rows mean.
 
 from syncer.warehouse.definition import create_all, ddl, views
 from syncer.warehouse.reach import engine, explain
-from syncer.warehouse.revisions import check_version, current, downgrade, head, migrate
+from syncer.warehouse.revisions import check_version, current, downgrade, head, is_behind, migrate
 from syncer.warehouse.roles import grant
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "explain",
     "grant",
     "head",
+    "is_behind",
     "migrate",
     "views",
 ]

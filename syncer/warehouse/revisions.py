@@ -116,9 +116,18 @@ def check_version(made: Engine) -> None:
         )
 
 
+def is_behind(made: Engine) -> bool:
+    """Whether `migrate` has something to do: there is no schema, or that of an earlier version."""
+    found = current(made)
+    return found != head() and (found is None or _is_known(found))
+
+
+def _is_known(revision: str) -> bool:
+    return any(script.revision == revision for script in _scripts().walk_revisions())
+
+
 def _refuse_newer(found: str | None) -> None:
-    known = {script.revision for script in _scripts().walk_revisions()}
-    if found is not None and found not in known:
+    if found is not None and not _is_known(found):
         raise WarehouseError(
             f"the warehouse's schema is at revision {found}, newer than this version knows", "upgrade syncer"
         )

@@ -558,10 +558,7 @@ def test_a_missing_file_says_where_it_was_looked_for(
     with pytest.raises(ConfigError) as refused:
         load(path, env=env, platforms=PLATFORMS)
     assert refused.value.message == says
-    assert (
-        refused.value.hint
-        == "copy config.example.toml to config.toml and fill it in, or name another with --config"
-    )
+    assert refused.value.hint == "write one with `syncer init`, or name another with --config"
 
 
 # Choosing connections

@@ -126,15 +126,11 @@ def _toml(value: object, refer: Refer) -> str:
     match value:
         case Kept():
             used = refer(value)
-            return f"{{ {used.place} = {_quoted(used.name)} }}"
+            return f"{{ {used.place} = {toml_text(used.name)} }}"
         case dict():
             return f"{{ {', '.join(f'{key} = {_toml(each, refer)}' for key, each in value.items())} }}"
         case list():
             return f"[{', '.join(_toml(each, refer) for each in value)}]"
         case str():
-            return _quoted(value)
+            return toml_text(value)
     return json.dumps(value, ensure_ascii=False)
-
-
-def _quoted(text: str) -> str:
-    return toml_text(text).replace("\x7f", "\\u007f")  # which JSON takes as it is, and TOML does not

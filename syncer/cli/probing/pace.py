@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from math import ceil
 
+from syncer.cli.forecast import requests_per_hour
 from syncer.cli.output import length, plural
 from syncer.cli.probing.findings import Finding, failed, noted, ok, warning
 from syncer.cli.probing.known import Known
@@ -28,18 +29,6 @@ async def pace(known: Known) -> AsyncIterator[Finding]:
         polling = requests_for_polling(known)
         yield _hints(known, polling)
         yield _following(known, polling)
-
-
-def told_per_hour(known: Known) -> float | None:
-    """Requests an hour that the source says it allows; None where it says nothing."""
-    rate = known.source.traffic.rate
-    return rate.limit * (HOUR / rate.window) if rate and rate.limit and rate.window else None
-
-
-def allowed_per_hour(known: Known) -> float | None:
-    """The source's limit or our own, whichever is less; None where there is neither."""
-    own = known.connection.requests_per_second * 3600
-    return min(filter(None, (own, told_per_hour(known))), default=None)
 
 
 def requests_for_polling(known: Known) -> float:
@@ -107,7 +96,7 @@ def _hints(known: Known, polling: float) -> Finding:
 
 
 def _following(known: Known, polling: float) -> Finding:
-    allowed = allowed_per_hour(known)
+    allowed = requests_per_hour(known.connection, known.source)
     if allowed is None:
         return noted("pace", "no limit is known: what the source said while working will be heeded")
     if polling >= allowed:
@@ -119,5 +108,6 @@ def _following(known: Known, polling: float) -> Finding:
     steps = 1 if known.requests_per_execution is None else known.requests_per_execution
     cost = steps + 1 / known.source.paging.page_size
     told = f"about {(allowed - polling) / cost:,.0f} executions an hour can be followed"
-    whose = "the source's limit" if allowed == told_per_hour(known) else "our own limit"
+    rate = known.source.traffic.rate
+    whose = "the source's limit" if rate and allowed == rate.per_hour else "our own limit"
     return ok("pace", f"{told}, at {allowed:,.0f} requests an hour ({whose})")

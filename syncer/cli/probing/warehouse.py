@@ -20,7 +20,7 @@ from syncer.embedded.server import CLUSTER
 from syncer.errors import SyncerError, WarehouseError
 from syncer.http import Gate
 from syncer.state import runs
-from syncer.warehouse import check_version, current, engine, head
+from syncer.warehouse import check_version, engine, head, is_behind
 from syncer.warehouse.revisions import OLDEST_SERVER
 
 NOWHERE = "postgresql://"
@@ -84,9 +84,7 @@ class View:
         try:
             check_version(self._looking)
         except WarehouseError as error:
-            revision = current(self._looking)
-            is_older = revision is None or "newer" not in error.message
-            if migrates and is_older:
+            if migrates and is_behind(self._looking):
                 yield noted("schema", f"{error.message}: `syncer sync` and `syncer run` bring it there")
             else:
                 yield failed("schema", error, is_fatal=True)
