@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -113,7 +114,8 @@ class Poller:
         self._is_polling = True
         task = self._begin(self._poll())
         try:
-            await asyncio.shield(task)  # the scheduler's end must not cut short what is being committed
+            with suppress(asyncio.CancelledError):
+                await asyncio.shield(task)  # the scheduler's end must not cut short what is being committed
         finally:
             self._is_polling = False
 

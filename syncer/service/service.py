@@ -72,8 +72,8 @@ class Service:
         return self._settings.broken
 
     def pollers(self) -> Sequence[Poller]:
-        """The connections being polled, by name."""
-        return [poller for _, poller in sorted(self._pollers.items())]
+        """The connections being polled, by name; asked for by another thread, too."""
+        return [poller for _, poller in sorted(dict(self._pollers).items())]
 
     def idle(self) -> float:
         """Seconds since the event loop last turned."""

@@ -50,7 +50,8 @@ class Seen(Struct, kw_only=True):
 
 
 FRESH = 0.75
-"""Part of a poll's interval for which a partition is left alone after another process has read it."""
+LONGEST_FRESH = timedelta(minutes=10)
+"""Part of a poll's interval, and at most, for which a partition is left alone after another process has read it."""
 
 
 async def sync_live(session: Session, partition: str, seen: Seen, every: timedelta | None = None) -> bool:
@@ -129,7 +130,7 @@ async def sync_last(session: Session, partition: str, seen: Seen) -> bool:
 
 def _is_fresh(session: Session, mark: Watermark, every: timedelta) -> bool:
     read_at = mark.last_success_at
-    return read_at is not None and read_at + FRESH * every > session.writer.now()
+    return read_at is not None and read_at + min(FRESH * every, LONGEST_FRESH) > session.writer.now()
 
 
 def _is_unmoved(session: Session, mark: Watermark, hint: Hint | None) -> bool:

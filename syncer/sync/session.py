@@ -186,9 +186,7 @@ class Session:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Keep leases alive and remember earlier waits while the body works."""
-        wait, reason = await self.writer.run(lambda db: runs.remaining_wait(db, self.name))
-        if wait:
-            self.gate.wait_until(self._clock() + wait, reason or "the source said to wait")
+        self._heed(*await self.writer.run(lambda db: runs.remaining_wait(db, self.name)))
         heartbeat = asyncio.create_task(self._keep_leases())
         try:
             yield
@@ -197,18 +195,28 @@ class Session:
             with suppress(asyncio.CancelledError):
                 await heartbeat
 
+    def _heed(self, wait: timedelta, reason: str | None) -> None:
+        """Wait as the source has told another process, or this one before."""
+        if wait:
+            self.gate.wait_until(self._clock() + wait, reason or "the source said to wait")
+
     async def _keep_leases(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT)
             for lease in tuple(self._held):
                 with suppress(LeaseLost, WarehouseError):  # the next commit under it will find out
-                    await self.commit(lease, lambda _db, _now: None)
+                    self._heed(*await self.commit(lease, lambda db, _now: runs.remaining_wait(db, self.name)))
 
     @asynccontextmanager
     async def lease(self, stream: str, partition: str, lane: str) -> AsyncIterator[Lease | None]:
         """Hold a lease while the body works; None where another process holds it."""
         key = LeaseKey(self.name, stream, partition, lane)
-        lease = await self.writer.run(lambda db: leases.acquire(db, key, self._owner, self._all_held))
+
+        def take(db: Database) -> tuple[Lease | None, tuple[timedelta, str | None]]:
+            return leases.acquire(db, key, self._owner, self._all_held), runs.remaining_wait(db, self.name)
+
+        lease, wait = await self.writer.run(take)
+        self._heed(*wait)
         if lease is None:
             yield None
             return

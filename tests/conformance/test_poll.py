@@ -195,3 +195,25 @@ def test_the_history_of_a_deleted_workflow_is_copied_or_listed_as_lost(bench: To
     of_deleted = {key for key, run in world.runs.items() if run.workflow_id == "w2"}
     assert of_deleted <= landed(bench)
     assert bench.rows("SELECT 1 FROM syncer.backfill_windows WHERE partition = 'w2' AND state = 'open'") == []
+
+
+def test_a_wait_that_another_process_was_told_is_heeded_in_the_middle_of_work(
+    bench: ToyBench, world: World, source: Toy
+) -> None:
+    slept: list[timedelta] = []
+
+    def told_elsewhere(number: int) -> None:
+        slept.append(bench.time.slept)
+        if number == 1:
+            with bench.engine.begin() as db:
+                db.exec_driver_sql(
+                    "INSERT INTO syncer.rate_limits (connection_id, not_before, reason, updated_at)"
+                    " VALUES ('toy', clock_timestamp() + interval '1 hour', 'too often', now())"
+                )
+
+    world.fill(3)
+    world.twist = Twist(before_request=told_elsewhere)
+    assert bench.run(source, polls()).is_complete
+    lists = [at for at, request in zip(slept, world.requests, strict=True) if request == "executions"]
+    assert lists
+    assert min(lists) > timedelta(minutes=59)
