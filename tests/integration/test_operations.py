@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -17,6 +18,7 @@ from syncer.embedded import Programs, installed_programs
 from syncer.errors import ConfigError
 from syncer.simulator import Outline, Simulator
 from syncer.state.runs import register_connection
+from syncer.sync import backfill
 from syncer.warehouse import migrate
 from tests.integration.flows import FlowBench, assert_equal_to_truth
 from tests.servers import Server
@@ -193,3 +195,34 @@ def test_a_tenant_at_a_new_address_is_taken_after_it_was_told(bench: FlowBench) 
     execute(url_of(bench.engine), update)
     with bench.engine.begin() as db:
         register_connection(db, "prod", "qualys_flow", "https://...")
+
+
+def test_payloads_that_were_left_out_come_with_one_request_for_each_execution(
+    bench: FlowBench, simulator: Simulator
+) -> None:
+    simulator.end_all_running()
+    with simulator.serve() as url:
+        bench.run(simulator, url, step_io=False)
+        execute(url_of(bench.engine), statements("steps_state = 'due'").replace("prod", "flow"))
+        simulator.clear_requests()
+        assert bench.run(simulator, url).is_complete
+        assert_equal_to_truth(bench, simulator)
+    assert simulator.counts["steps"] == len(simulator.truth.executions)
+
+
+def test_steps_that_were_left_out_come_with_a_backfill(bench: FlowBench, simulator: Simulator) -> None:
+    simulator.end_all_running()
+    since = datetime.now(UTC) - timedelta(days=29, hours=12)
+    with simulator.serve() as url:
+        bench.run(simulator, url, steps=False)
+        assert bench.run(simulator, url, work=lambda session: backfill(session, since, None)).is_complete
+        assert_equal_to_truth(bench, simulator)
+
+
+def test_workflows_chosen_later_bring_their_history(bench: FlowBench, simulator: Simulator) -> None:
+    simulator.end_all_running()
+    first, *_ = simulator.truth.workflows.values()
+    with simulator.serve() as url:
+        bench.run(simulator, url, workflows=(first.id,))
+        assert bench.run(simulator, url).is_complete
+        assert_equal_to_truth(bench, simulator)
