@@ -201,9 +201,8 @@ def follow_live(executions: int, limit: int) -> None:
                 print(f"{arrived} executions in {HOURS} h at {limit} requests an hour, {WORKFLOWS} workflows")
                 print(f"  {simulator.counts.total() / HOURS:.0f} requests an hour: {dict(simulator.counts)}")
                 refused = sum(seen.status == 429 for seen in simulator.requests)
-                print(
-                    f"  {refused} of them refused; left at the end: {amount(db, DUE)} executions without steps"
-                )
+                print(f"  {refused} refused, {simulator.impolite} asked while told to wait")
+                print(f"  left at the end: {amount(db, DUE)} executions without steps")
                 service.terminate()
 
 
