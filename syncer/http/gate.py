@@ -46,6 +46,7 @@ class Gate:
         self.reason = ""
         self.waits = 0
         self._told: datetime | None = None
+        self._heeded: datetime | None = None
         self._stopped: str | None = None
         self._spacing = 1 / requests_per_second if requests_per_second else 0.0
         self._next_turn = 0.0
@@ -60,6 +61,19 @@ class Gate:
         if self.not_before is None or instant > self.not_before:
             self.not_before = instant
             self.reason = reason
+
+    def heed(self, written: datetime, left: timedelta, reason: str) -> None:
+        """Wait as long as is `left` of what was written down for all processes, unless that was heeded before.
+
+        `written` is its end by the clock of whoever keeps it, and only compared with others of that clock.
+        """
+        if self.is_news(written):
+            self._heeded = written
+            self.wait_until(self.clock.now() + left, reason)
+
+    def is_news(self, written: datetime) -> bool:
+        """Whether a wait that was written down has not been heeded yet."""
+        return self._heeded is None or written > self._heeded
 
     def first_to_tell(self, instant: datetime) -> bool:
         """Whether nobody has told yet of a wait until about this instant; from now on somebody has."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
@@ -80,27 +81,33 @@ def forget_runs(db: Connection, older_than: timedelta) -> None:
     db.execute(delete(runs).where(runs.c.started_at < func.clock_timestamp() - older_than))
 
 
-def remaining_wait(db: Connection, connection_id: str) -> tuple[timedelta, str | None]:
-    """How long the source still wants us to wait (zero: not at all), and what it said."""
-    row = db.execute(
-        select(rate_limits.c.not_before - func.clock_timestamp(), rate_limits.c.reason).where(
-            rate_limits.c.connection_id == connection_id
-        )
-    ).first()
-    if row is None or row[0] is None or row[0] <= timedelta(0):
-        return timedelta(0), None
-    return row[0], row[1]
+class Wait(Struct, frozen=True):
+    """What a source said about waiting, as it is written down: its end by the database's clock, and what is left."""
+
+    until: datetime
+    left: timedelta
+    reason: str | None
 
 
-def note_wait(db: Connection, connection_id: str, wait: timedelta, reason: str) -> None:
-    """Keep what the source said about waiting; a longer wait already known stays."""
+_WAIT = (rate_limits.c.not_before, rate_limits.c.not_before - func.clock_timestamp(), rate_limits.c.reason)
+
+
+def remaining_wait(db: Connection, connection_id: str) -> Wait | None:
+    """The wait that is on, whichever process was told; None where there is none."""
+    row = db.execute(select(*_WAIT).where(rate_limits.c.connection_id == connection_id)).first()
+    wait = Wait(*row) if row is not None and row[0] is not None else None
+    return wait if wait and wait.left > timedelta(0) else None
+
+
+def note_wait(db: Connection, connection_id: str, wait: timedelta, reason: str) -> Wait:
+    """Keep what the source said about waiting, and return what is kept: a longer wait already known stays."""
     statement = insert(rate_limits).values(
         connection_id=connection_id,
         not_before=func.clock_timestamp() + wait,
         reason=reason,
         updated_at=func.clock_timestamp(),
     )
-    db.execute(
+    row = db.execute(
         statement.on_conflict_do_update(
             index_elements=list(rate_limits.primary_key.columns),
             set_={
@@ -108,5 +115,6 @@ def note_wait(db: Connection, connection_id: str, wait: timedelta, reason: str) 
                 "reason": statement.excluded.reason,
                 "updated_at": statement.excluded.updated_at,
             },
-        )
-    )
+        ).returning(*_WAIT)
+    ).one()
+    return Wait(*row)

@@ -186,7 +186,7 @@ class Session:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Keep leases alive and remember earlier waits while the body works."""
-        self._heed(*await self.writer.run(lambda db: runs.remaining_wait(db, self.name)))
+        self._heed(await self.writer.run(lambda db: runs.remaining_wait(db, self.name)))
         heartbeat = asyncio.create_task(self._keep_leases())
         try:
             yield
@@ -195,29 +195,33 @@ class Session:
             with suppress(asyncio.CancelledError):
                 await heartbeat
 
-    def _heed(self, wait: timedelta, reason: str | None) -> None:
+    def _heed(self, wait: runs.Wait | None) -> None:
         """Wait as the source has told another process, or this one before."""
         if wait:
-            self.gate.wait_until(self._clock() + wait, reason or "the source said to wait")
+            self.gate.heed(wait.until, wait.left, wait.reason or "the source said to wait")
 
     async def _keep_leases(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT)
             for lease in tuple(self._held):
                 with suppress(LeaseLost, WarehouseError):  # the next commit under it will find out
-                    self._heed(*await self.commit(lease, lambda db, _now: runs.remaining_wait(db, self.name)))
+                    self._heed(await self.commit(lease, lambda db, _now: runs.remaining_wait(db, self.name)))
 
     @asynccontextmanager
     async def lease(self, stream: str, partition: str, lane: str) -> AsyncIterator[Lease | None]:
-        """Hold a lease while the body works; None where another process holds it."""
+        """Hold a lease while the body works; None where another process holds it. Raises while we are to wait."""
         key = LeaseKey(self.name, stream, partition, lane)
 
-        def take(db: Database) -> tuple[Lease | None, tuple[timedelta, str | None]]:
-            return leases.acquire(db, key, self._owner, self._all_held), runs.remaining_wait(db, self.name)
+        def take(db: Database) -> tuple[Lease | None, runs.Wait | None]:
+            wait = runs.remaining_wait(db, self.name)
+            if wait and (self.gate.is_waiting or self.gate.is_news(wait.until)):
+                return None, wait
+            return leases.acquire(db, key, self._owner, self._all_held), wait
 
         lease, wait = await self.writer.run(take)
-        self._heed(*wait)
+        self._heed(wait)
         if lease is None:
+            self.gate.check()
             yield None
             return
         self._held.add(lease)
@@ -293,7 +297,7 @@ class Session:
         """Sleep as long as the source says, having written it down; Stopped where that is longer than we may."""
         remaining = limit.until - self._clock()
         reason = self.gate.reason or limit.message
-        await self.writer.run(lambda db: runs.note_wait(db, self.name, remaining, reason))
+        self._heed(await self.writer.run(lambda db: runs.note_wait(db, self.name, remaining, reason)))
         if self._deadline is not None and limit.until >= self._deadline:
             raise Stopped(f"the source asks to wait until {limit.until:%Y-%m-%d %H:%M:%S} UTC")
         if self.gate.first_to_tell(limit.until):

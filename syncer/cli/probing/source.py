@@ -7,7 +7,7 @@ platform: what differs between them is found out by asking.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from msgspec import UNSET
 
@@ -46,13 +46,12 @@ async def probe(connection: Connection, view: View) -> Group:
     )
     try:
         group.findings += view.connection_findings(connection)
-        left, reason = view.wait(connection)
+        wait = view.wait(connection)
     except SyncerError as error:
         group.findings.append(failed("name", error))
-        left, reason = timedelta(0), None
-    if left:
-        until = datetime.now(UTC) + left
-        told = f"until {shown(until)} UTC: {reason or 'the source said to wait'}"
+        wait = None
+    if wait:
+        told = f"until {shown(wait.until)} UTC: {wait.reason or 'the source said to wait'}"
         group.findings.append(
             warning("waiting", told, "nothing was asked; wait, then run `syncer check` again")
         )

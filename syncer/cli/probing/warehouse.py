@@ -112,10 +112,10 @@ class View:
         if not other:
             yield ok("name", f"known to the warehouse since {shown(stored.first_synced_at)} UTC")
 
-    def wait(self, connection: Connection) -> tuple[timedelta, str | None]:
-        """How long the source still wants us to wait, zero for not at all."""
+    def wait(self, connection: Connection) -> runs.Wait | None:
+        """What the source has said about waiting, if that is on."""
         if not self.is_known:
-            return timedelta(0), None
+            return None
         with self._looking.connect() as db:
             return runs.remaining_wait(db, connection.name)
 
