@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from msgspec import Struct
 
-from syncer.errors import AuthError, SyncerError
+from syncer.errors import AuthError, SyncerError, WarehouseError
 
 SPREAD = 0.25
 """Part of a pause by which it is shortened or prolonged at random."""
@@ -24,6 +24,9 @@ class Span(Struct, frozen=True):
 
 
 USUAL = Span(timedelta(seconds=10), timedelta(minutes=15))
+NEARBY = Span(timedelta(seconds=5), timedelta(minutes=1))
+"""For the warehouse: it is ours, and to look costs nothing."""
+
 REFUSED = Span(timedelta(minutes=5), timedelta(hours=1))
 """For credentials that were refused: asking often may lock the account."""
 
@@ -37,7 +40,7 @@ class Pauses:
 
     def after(self, error: SyncerError) -> timedelta:
         """The pause after one more failure."""
-        span = REFUSED if isinstance(error, AuthError) else USUAL
+        span = _span(error)
         pause = min(span.first * (1 << min(self._failures, 16)), span.longest)
         self._failures += 1
         return min(pause * (1 - SPREAD + 2 * SPREAD * self._random()), span.longest)
@@ -45,3 +48,12 @@ class Pauses:
     def reset(self) -> None:
         """Begin anew after a success."""
         self._failures = 0
+
+
+def _span(error: SyncerError) -> Span:
+    match error:
+        case AuthError():
+            return REFUSED
+        case WarehouseError():
+            return NEARBY
+    return USUAL

@@ -31,7 +31,7 @@ TIDY_EVERY = timedelta(hours=6)
 KEEP_RUNS = timedelta(days=90)
 """How long `syncer.runs` remembers."""
 
-REVIVE_EVERY = timedelta(seconds=30)
+REVIVE_EVERY = timedelta(seconds=10)
 """How often a warehouse that is away, and is ours to start, is started."""
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, create_engine
 
+from syncer.embedded import EmbeddedServer
 from syncer.simulator import Answer, Outline, Request, Simulator, Switches
 from tests.acceptance.conftest import Cli
 from tests.acceptance.service import eventually, running
 from tests.integration.flows import FlowBench, assert_equal_to_truth, expected
-from tests.servers import temporary_server
+from tests.servers import temporary_folder, temporary_server
 
 
 @pytest.fixture
@@ -288,3 +291,25 @@ def test_processes_share_the_polls(often: Cli, bench: FlowBench, simulator: Simu
         assert first.end() == second.end() == 0
     reads = [seen.query.get("startAt") for seen in simulator.requests if seen.endpoint == "steps"]
     assert len(reads) == len(simulator.truth.executions), "no steps are read by both"
+
+
+def test_an_embedded_server_that_was_killed_is_started_again(
+    tmp_path: Path, simulator: Simulator, url: str
+) -> None:
+    with temporary_folder() as folder:
+        cli = Cli(tmp_path, "embedded")
+        cli.warehouse["data_dir"] = str(folder / "warehouse")
+        cli.service = {"listen": "", "log_format": "json"}
+        cli.connect("flow", simulator, url, poll="1s")
+        postgres = EmbeddedServer(folder / "warehouse")
+        try:
+            with running(cli) as service:
+                service.await_event("started")
+                eventually(lambda: simulator.counts["steps"] > 3, "work")
+                os.kill(int((postgres.home / "postgresql" / "postmaster.pid").read_text().split()[0]), 9)
+                service.await_event("failing")
+                service.await_event("recovered")
+                assert service.end() == 0
+        finally:
+            postgres.stop()
+            shutil.rmtree(postgres.home, ignore_errors=True)

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from syncer.config import Cron
 from syncer.errors import AuthError, SyncerError, TransientError, WarehouseError
 from syncer.service.complaints import TOLD, Complaints
-from syncer.service.pauses import REFUSED, USUAL, Pauses
+from syncer.service.pauses import NEARBY, REFUSED, USUAL, Pauses
 from syncer.service.poller import LONGEST_JITTER, _interval, _trigger
 from syncer.sync import Failure
 
@@ -47,6 +47,11 @@ def test_refused_credentials_are_tried_much_more_rarely() -> None:
     refused = AuthError("no", "mend it")
     assert pauses.after(refused) == REFUSED.first > 10 * USUAL.first
     assert [pauses.after(refused) for _ in range(9)][-1] == REFUSED.longest
+
+
+def test_the_warehouse_is_looked_for_every_minute_however_long_it_is_away() -> None:
+    pauses = Pauses(lambda: 0.5)
+    assert [pauses.after(WarehouseError("away")) for _ in range(50)][-1] == NEARBY.longest
 
 
 # Complaints
