@@ -34,13 +34,17 @@ def command(ctx: click.Context, shell: str) -> int:
     \b
     bash (4.4 or newer), in one of:
       syncer completion bash > ~/.local/share/bash-completion/completions/syncer
-      eval "$(syncer completion bash)"        # in ~/.bashrc
+      ~/.bashrc, as in the example
     zsh, in a folder of $fpath that is listed before compinit:
       syncer completion zsh > ~/.zfunc/_syncer
     fish:
       syncer completion fish > ~/.config/fish/completions/syncer.fish
 
     It is in force in new shells.
+
+    \b
+    Example:
+      eval "$(syncer completion bash)"
     """
     root = ctx.find_root()
     click.echo(SHELLS[shell](root.command, {}, "syncer", VARIABLE).source())

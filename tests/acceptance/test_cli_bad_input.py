@@ -53,7 +53,7 @@ def test_an_unknown_platform_is_refused(cli: Cli) -> None:
 @pytest.mark.parametrize("arguments", [["sync"], ["--config", "other.toml", "sync"]])
 def test_a_missing_file_is_named_with_how_to_get_one(cli: Cli, arguments: list[str]) -> None:
     cli.env["SYNCER_CONFIG"] = "nowhere.toml"
-    assert_said(cli.run(*arguments), 2, "there is no file", "config.example.toml")
+    assert_said(cli.run(*arguments), 2, "there is no file", "syncer init")
 
 
 def test_a_configuration_without_connections_says_so(bare: Cli) -> None:
