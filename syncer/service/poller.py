@@ -106,6 +106,12 @@ class Poller:
         for lane in self._lanes:
             self._begin(self._keep(lane))
 
+    def poll_soon(self) -> None:
+        """Poll now, whatever the schedule says, and go on from here."""
+        self._retry_at = None
+        if job := self._scheduler.get_job(self.name):
+            job.modify(next_run_time=self._clock.now())
+
     async def poll(self) -> None:
         """Make one poll, unless one is under way or the pause after a failure is not over."""
         is_early = self._retry_at is not None and self._clock.now() < self._retry_at

@@ -27,6 +27,9 @@ from syncer.sync import Tenant
 BEAT = 1.0
 """Seconds between two signs of life of the event loop."""
 
+CLOCK_SET_BACK = timedelta(seconds=5)
+"""From here on the local clock has not drifted but was set: what is scheduled by it would wait for as long again."""
+
 TIDY_EVERY = timedelta(hours=6)
 KEEP_RUNS = timedelta(days=90)
 """How long `syncer.runs` remembers."""
@@ -119,9 +122,10 @@ class Service:
         except ConfigError as error:
             self._log.error("not reloaded", error=error.message, hint=error.hint)
             return
-        for part in ("warehouse", "service"):
-            if getattr(settings, part) != getattr(self._settings, part):
-                self._log.warning("needs a restart", part=part, hint="the rest is in force now")
+        if settings.warehouse != self._settings.warehouse:
+            self._log.warning("needs a restart", part="warehouse", hint="the rest is in force now")
+        if settings.service.listen != self._settings.service.listen:
+            self._log.warning("needs a restart", part="service.listen", hint="the rest is in force now")
         self._tell_broken(settings)
         before, self._settings = self._settings, settings
         changed = [
@@ -184,9 +188,14 @@ class Service:
             return
 
     async def _beat(self) -> None:
+        clock = self._tools.clock
         while True:
-            self._turned_at = self._tools.clock.monotonic()
+            before, self._turned_at = clock.now(), clock.monotonic()
             await asyncio.sleep(BEAT)
+            if clock.now() < before - CLOCK_SET_BACK:
+                self._log.warning("clock set back", hint="polls go on; see that this machine keeps time")
+                for poller in self.pollers():
+                    poller.poll_soon()
 
     async def _tidy(self) -> None:
         """Forget old runs."""

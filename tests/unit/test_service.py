@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from syncer.config import Cron
+from syncer.config import Cron, Settings, Warehouse
+from syncer.config import Service as ServiceSection
 from syncer.errors import AuthError, SyncerError, TransientError, WarehouseError
+from syncer.http import Clock
+from syncer.service import Service, Tools
 from syncer.service.complaints import TOLD, Complaints
 from syncer.service.pauses import NEARBY, REFUSED, USUAL, Pauses
 from syncer.service.poller import LONGEST_JITTER, _interval, _trigger
@@ -169,3 +173,50 @@ def test_polls_come_about_when_they_are_due(poll: timedelta | Cron) -> None:
     gaps = [(later - earlier) / _interval(poll, NOW) for earlier, later in pairwise(fires)]
     assert all(0.75 < gap < 1.25 for gap in gaps)
     assert trigger.jitter <= LONGEST_JITTER.total_seconds()
+
+
+# A clock that is set back
+
+
+class Hurried:
+    """Stands for a poller, and counts how often it is told to poll soon."""
+
+    trouble = None
+    times = 0
+
+    def poll_soon(self) -> None:
+        self.times += 1
+
+
+def hurried(monkeypatch: pytest.MonkeyPatch, *shown: datetime) -> int:
+    """How often pollers are told to poll soon while the local clock shows these times, one after the other."""
+    monkeypatch.setattr("syncer.service.service.BEAT", 0)
+    left = [*shown]
+    clock = Clock(now=lambda: left.pop(0) if len(left) > 1 else left[0])
+    poller: Any = Hurried()
+    unused: Any = None
+    tools = Tools(load=unused, open_warehouse=unused, open_tenant=unused, clock=clock)
+    settings = Settings(Warehouse.model_validate({"url": "embedded"}), ServiceSection(), {})
+
+    async def beat() -> None:
+        service = Service(settings, tools)
+        service._pollers["flow"] = poller
+        beating = asyncio.create_task(service._beat())
+        for _turn in range(20 * len(shown)):
+            await asyncio.sleep(0)
+        beating.cancel()
+
+    with capture_logs():
+        asyncio.run(beat())
+    return int(poller.times)
+
+
+def test_a_clock_that_is_set_back_does_not_keep_polls_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = [NOW + timedelta(seconds=second) for second in range(6)]
+    back = [tick - timedelta(hours=3) for tick in ticks]
+    assert hurried(monkeypatch, *ticks, *back) == 1
+
+
+def test_a_clock_that_is_nudged_or_set_forward_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    nudged = [NOW, NOW + timedelta(seconds=1), NOW, NOW + timedelta(seconds=1), NOW + timedelta(hours=5)]
+    assert hurried(monkeypatch, *nudged, *nudged[-1:] * 4) == 0
