@@ -6,6 +6,7 @@ import asyncio
 import signal
 
 import click
+import structlog
 
 from syncer.cli.app import App, Exit
 from syncer.cli.platforms import open_tenant
@@ -41,6 +42,11 @@ async def _run(app: App, settings: Settings) -> Exit:
     )
     service = Service(settings, tools)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, service.reload)
-    with serving(service, settings.service.address), listening(service.stop, service.abandon) as stop:
+    with (
+        serving(service, settings.service.address) as url,
+        listening(service.stop, service.abandon) as stop,
+    ):
+        if url:
+            structlog.get_logger().info("listening", address=url)
         await service.run()
     return stop.exit or Exit.DONE

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import Engine, create_engine
 
@@ -313,3 +315,28 @@ def test_an_embedded_server_that_was_killed_is_started_again(
         finally:
             postgres.stop()
             shutil.rmtree(postgres.home, ignore_errors=True)
+
+
+def test_it_tells_where_it_listens_and_answers_there(often: Cli, simulator: Simulator) -> None:
+    often.service["listen"] = "127.0.0.1:0"
+    with running(often) as service:
+        service.await_event("listening")
+        service.await_event("started")
+        (told,) = service.told("listening")
+        assert httpx.get(f"{told['address']}/healthz").status_code == 200
+        eventually(lambda: httpx.get(f"{told['address']}/readyz").status_code == 200)
+        eventually(
+            lambda: (
+                'syncer_connection_up{connection="flow"} 1.0' in httpx.get(f"{told['address']}/metrics").text
+            )
+        )
+        assert service.end() == 0
+
+
+def test_a_taken_port_is_a_warning(often: Cli, simulator: Simulator) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        often.service["listen"] = f"127.0.0.1:{taken.getsockname()[1]}"
+        with running(often) as service:
+            service.await_event("not listening")
+            eventually(lambda: simulator.counts["steps"] > 3, "work")
+            assert service.end() == 0
