@@ -62,13 +62,30 @@ def load_workflows(
 
 
 def _follow_again(db: Connection, connection_id: str, workflow_ids: Sequence[str], now: datetime) -> None:
-    """Put executions of workflows that came back among the open ones again."""
-    if workflow_ids:
-        driver(db).execute(
-            "UPDATE history.executions SET missing_since = NULL, missing_reason = NULL, synced_at = %s"
-            " WHERE connection_id = %s AND workflow_id = ANY(%s) AND missing_reason = 'workflow_deleted'",
-            (now, connection_id, sorted(workflow_ids)),
-        )
+    """Put executions of workflows that came back among the open ones again, and have these workflows read anew.
+
+    What was read while they were away, or could not be, says nothing of what there is: their watermarks and their
+    history in the ledger begin again, and what was called lost meanwhile no longer is.
+    """
+    if not workflow_ids:
+        return
+    ids = sorted(workflow_ids)
+    driver(db).execute(
+        "UPDATE history.executions SET missing_since = NULL, missing_reason = NULL, synced_at = %s"
+        " WHERE connection_id = %s AND workflow_id = ANY(%s) AND missing_reason = 'workflow_deleted'",
+        (now, connection_id, ids),
+    )
+    driver(db).execute(
+        "UPDATE syncer.window_audit a SET resolved_at = %s FROM history.workflows w"
+        " WHERE a.connection_id = %s AND a.partition = ANY(%s) AND a.resolved_at IS NULL AND a.verdict = 'lost'"
+        " AND w.connection_id = a.connection_id AND w.workflow_id = a.partition AND a.first_seen_at >= w.missing_since",
+        (now, connection_id, ids),
+    )
+    for statement in (
+        "DELETE FROM syncer.backfill_windows WHERE connection_id = %s AND partition = ANY(%s) AND kind = 'initial'",
+        "DELETE FROM syncer.watermarks WHERE connection_id = %s AND partition = ANY(%s) AND stream = 'executions'",
+    ):
+        driver(db).execute(statement, (connection_id, ids))
 
 
 class _Stored(Struct, frozen=True):
@@ -175,6 +192,15 @@ def present_workflows(db: Connection, connection_id: str) -> list[Workflow]:
         (connection_id,),
     )
     return [Workflow(workflow_id=workflow_id, name=name) for workflow_id, name in rows]
+
+
+def deleted_workflows(db: Connection, connection_id: str) -> list[str]:
+    """Workflows that are no longer listed."""
+    rows = driver(db).execute(
+        "SELECT workflow_id FROM history.workflows WHERE connection_id = %s AND missing_since IS NOT NULL ORDER BY 1",
+        (connection_id,),
+    )
+    return [workflow_id for (workflow_id,) in rows]
 
 
 def unread_deletions(db: Connection, connection_id: str) -> list[str]:

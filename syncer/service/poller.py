@@ -26,7 +26,7 @@ from msgspec import Struct
 
 from syncer import sync
 from syncer.config import Connection, Cron
-from syncer.errors import ConfigError, SyncerError, unexpected
+from syncer.errors import AuthError, ConfigError, SyncerError, WarehouseError, unexpected
 from syncer.http import Traffic
 from syncer.service.complaints import Complaints
 from syncer.service.pauses import Pauses
@@ -128,13 +128,16 @@ class Poller:
     async def _poll(self) -> None:
         every = _interval(self.connection.poll, self._clock.now())
         error = await self._attempt("poll", lambda session: self._noted(session, every))
-        if error is not None:
+        if error is None:
+            self._pauses.reset()
+            self._retry_at = None
+        else:
             self._again_after(error)
-            return
-        self._pauses.reset()
-        self._retry_at = None
-        for event in self._woken.values():
-            event.set()
+        if not isinstance(error, AuthError | ConfigError | WarehouseError):
+            for (
+                event
+            ) in self._woken.values():  # parts that keep a poll from its end keep nothing else from going on
+                event.set()
 
     async def _noted(self, session: Session, every: timedelta) -> Report:
         """A poll, with what became of it in `syncer.runs`."""
@@ -152,10 +155,16 @@ class Poller:
         return report
 
     async def _keep(self, lane: str) -> None:
+        """Work whenever a poll has ended, and after a pause where that failed: the next poll may be a day away."""
+        pauses, pause = Pauses(self._clock.random), None
         while not self._is_stopped:
-            await self._woken[lane].wait()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._woken[lane].wait(), pause)
             self._woken[lane].clear()
-            await self._attempt(lane, self._lanes[lane])
+            error = await self._attempt(lane, self._lanes[lane])
+            if error is None:
+                pauses.reset()
+            pause = pauses.after(error).total_seconds() if error else None
             if lane == "history":  # the last day of it is work for the other lane
                 self._woken["steps"].set()
 

@@ -22,7 +22,7 @@ from sqlalchemy import Connection as Database
 
 from syncer.errors import Stopped, SyncerError, TransientError
 from syncer.load.steps import turn_off_steps
-from syncer.load.workflows import present_workflows, unread_deletions
+from syncer.load.workflows import deleted_workflows, present_workflows, unread_deletions
 from syncer.model import Window
 from syncer.state import runs, watermarks
 from syncer.state.watermarks import EXECUTIONS, WORKFLOWS
@@ -30,6 +30,7 @@ from syncer.sync.executions import (
     Seen,
     partitions_to_look_at,
     sync_history,
+    sync_history_of_deleted,
     sync_last,
     sync_live,
     sync_open,
@@ -88,10 +89,16 @@ async def history(session: Session) -> Report:
 
 
 async def _keep_history(session: Session) -> None:
-    known = await session.writer.run(lambda db: present_workflows(db, session.name))
-    chosen = [each.workflow_id for each in known if is_chosen(each, session.connection.workflows)]
-    await _history(session, "initial", session.source.partitions(chosen))
-    await _steps(session, Span(until=session.source_now() - RECENT), lane="history")
+    """Lists before steps, also of what came or failed meanwhile: their steps may take weeks, and lists end sooner."""
+    is_left = True
+    while is_left:
+        known = await session.writer.run(lambda db: present_workflows(db, session.name))
+        chosen = [each.workflow_id for each in known if is_chosen(each, session.connection.workflows)]
+        await _history(session, "initial", session.source.partitions(chosen))
+        await _history_of_deleted(session)
+        before = session.report.steps_read
+        await _steps(session, Span(until=session.source_now() - RECENT), lane="history", is_one_round=True)
+        is_left = session.report.steps_read > before
     await _steps(session, Span(), running=True, lane="history")
 
 
@@ -100,6 +107,8 @@ async def _sync(session: Session, only: Sequence[str]) -> None:
     chosen = Span(partitions=partitions if only else None)
     await _steps(session, chosen)
     await _history(session, "initial", partitions)
+    if not only:
+        await _history_of_deleted(session)
     await _steps(session, chosen)
     await _steps(session, chosen, running=True)
 
@@ -226,14 +235,33 @@ async def _history(
     )
 
 
-async def _steps(session: Session, span: Span, *, running: bool = False, lane: str = "live") -> None:
-    """Work off the steps that are due."""
+async def _history_of_deleted(session: Session) -> None:
+    """Copy what is still served of the history of workflows that are no longer listed."""
+    workflows = await session.writer.run(lambda db: deleted_workflows(db, session.name))
+    partitions = set(session.source.partitions(workflows)) if workflows else set()
+    entries = await session.writer.run(lambda db: watermarks.open_entries(db, session.name, "initial"))
+    await session.each(
+        EXECUTIONS,
+        [entry for entry in entries if entry.partition in partitions],
+        lambda entry: sync_history_of_deleted(session, entry),
+        workers=LISTERS,
+        name=lambda entry: entry.partition,
+    )
+
+
+async def _steps(
+    session: Session, span: Span, *, running: bool = False, lane: str = "live", is_one_round: bool = False
+) -> None:
+    """Work off the steps that are due, or the first ROUND of them."""
     if not session.connection.steps:
         await session.writer.run(lambda db: turn_off_steps(db, session.name, session.writer.now()))
         return
     session.report.phase = "steps"
     await session.each(
-        STEPS, [span], lambda each: sync_steps(session, each, running=running, lane=lane), workers=1
+        STEPS,
+        [span],
+        lambda each: sync_steps(session, each, running=running, lane=lane, is_one_round=is_one_round),
+        workers=1,
     )
 
 

@@ -99,28 +99,15 @@ async def sync_live(session: Session, partition: str, seen: Seen, every: timedel
 
 
 async def sync_last(session: Session, partition: str, seen: Seen) -> bool:
-    """Read the partition of a deleted workflow a last time, with its history; what still runs is lost with it."""
-
-    def history(db: Database) -> list[LedgerEntry]:
-        entries = watermarks.open_entries(db, session.name, "initial")
-        return [entry for entry in entries if entry.partition == partition]
-
+    """Read the partition of a deleted workflow a last time; what still runs is lost with the workflow."""
     try:
         if not await sync_live(session, partition, seen):
             return False
-        for entry in await session.writer.run(history):
-            if not await sync_history(session, entry):
-                return False
     except NotFound:
         session.log.info("deleted with its executions", partition=partition)
 
     def close(db: Database) -> None:
         now = session.writer.now()
-        for entry in history(db):
-            span = Window(entry.position, entry.until)
-            watermarks.note_window(db, session.name, partition, Finding(span, "lost"), now)
-            watermarks.finish_entry(db, session.name, entry, now)
-            session.report.lost.append(f"{partition} {span}")
         watermarks.note_success(db, session.name, EXECUTIONS, partition, now=now)
         mark_running_deleted(db, session.name, partition, now)
 
@@ -130,12 +117,14 @@ async def sync_last(session: Session, partition: str, seen: Seen) -> bool:
 
 def _is_fresh(session: Session, mark: Watermark, every: timedelta) -> bool:
     read_at = mark.last_success_at
-    return read_at is not None and read_at + min(FRESH * every, LONGEST_FRESH) > session.writer.now()
+    now = session.writer.now()
+    return read_at is not None and now - min(FRESH * every, LONGEST_FRESH) < read_at <= now
 
 
 def _is_unmoved(session: Session, mark: Watermark, hint: Hint | None) -> bool:
     swept_at = mark.swept_at
-    is_fresh = swept_at is not None and swept_at + session.connection.sweep > session.writer.now()
+    now = session.writer.now()
+    is_fresh = swept_at is not None and now - session.connection.sweep < swept_at <= now
     return hint is not None and hint.text == mark.hint and is_fresh
 
 
@@ -148,6 +137,25 @@ async def sync_history(session: Session, entry: LedgerEntry) -> bool:
         if current is not None:
             await _copy_entry(session, lease, current)
         return True
+
+
+async def sync_history_of_deleted(session: Session, entry: LedgerEntry) -> bool:
+    """Copy what is still served of a deleted workflow's history; what is not is listed as lost."""
+    try:
+        return await sync_history(session, entry)
+    except NotFound:
+        await session.writer.run(lambda db: _lose(db, session, entry))
+        return True
+
+
+def _lose(db: Database, session: Session, entry: LedgerEntry) -> None:
+    current = watermarks.current_entry(db, session.name, entry)
+    if current is None:
+        return
+    span, now = Window(current.position, current.until), session.writer.now()
+    watermarks.note_window(db, session.name, entry.partition, Finding(span, "lost"), now)
+    watermarks.finish_entry(db, session.name, entry, now)
+    session.report.lost.append(f"{entry.partition} {span}")
 
 
 async def _copy_entry(session: Session, lease: Lease, entry: LedgerEntry) -> None:
@@ -167,7 +175,7 @@ async def _copy_entry(session: Session, lease: Lease, entry: LedgerEntry) -> Non
         watermarks.extend(db, session.name, entry.partition, Window(whole_from, entry.until))
 
     if start < entry.until:
-        await _read(session, lease, Window(start, entry.until), move, Seen(ids=set()))
+        await _read(session, lease, Window(start, entry.until), move)
     await session.commit(lease, finish)
 
 
@@ -204,7 +212,7 @@ def _is_due(
     session: Session, row: OpenRow, previous: datetime | None, now: datetime, every: timedelta
 ) -> bool:
     if row.ended_at is not None:
-        return now >= row.ended_at + session.connection.settle
+        return row.ended_at <= now - session.connection.settle  # an end in the year 9999 bears no addition
     return due_for_look(row.ref.created_at, previous, now, every)
 
 
@@ -235,7 +243,7 @@ def _stay(_db: Database, _covered: datetime) -> None:
     """A look at known executions moves no watermark."""
 
 
-async def _read(session: Session, lease: Lease, window: Window, move: Move, seen: Seen) -> None:
+async def _read(session: Session, lease: Lease, window: Window, move: Move, seen: Seen | None = None) -> None:
     """Read a window to its end, committing portion by portion."""
     began = session.asked()
 
@@ -247,7 +255,8 @@ async def _read(session: Session, lease: Lease, window: Window, move: Move, seen
     async for portion in read_window(ask, window, session.source.paging):
         land = partial(_land, session, lease.key.partition, portion, began, move)
         loaded = await session.commit(lease, land)
-        seen.ids |= loaded.open_ids
+        if seen is not None:
+            seen.ids |= loaded.open_ids
         session.report.rows["executions"] += len(portion.rows)
         session.report.quarantined += len(portion.rejects) + len(loaded.refused)
         session.report.missing += loaded.missing

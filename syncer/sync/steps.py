@@ -42,7 +42,14 @@ class Span(Struct, frozen=True, kw_only=True):
     until: datetime | None = None
 
 
-async def sync_steps(session: Session, span: Span, *, running: bool = False, lane: str = "live") -> bool:
+async def sync_steps(
+    session: Session,
+    span: Span,
+    *,
+    running: bool = False,
+    lane: str = "live",
+    is_one_round: bool = False,
+) -> bool:
     """Read all due steps of executions that have ended (or that still run); False where another process is at it."""
     async with session.lease(STEPS, "", lane) as lease:
         if lease is None:
@@ -54,6 +61,8 @@ async def sync_steps(session: Session, span: Span, *, running: bool = False, lan
             former = refs
             session.report.steps_expected = session.report.steps_read + len(refs)
             await _work_off(session, lease, refs)
+            if is_one_round:
+                return True
         return True
 
 

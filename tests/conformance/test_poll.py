@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from syncer.errors import TransientError
+from syncer.errors import NotFound, TransientError
+from syncer.model import Execution, Page, Window
 from syncer.sync import Report, Session, history, poll, recent_steps
 from tests.conformance.conftest import ToyBench
 from tests.conformance.test_sync import landed
@@ -192,6 +193,7 @@ def test_the_history_of_a_deleted_workflow_is_copied_or_listed_as_lost(bench: To
     assert landed(bench) != set(world.runs), "history comes later"
     world.workflow_ids.remove("w2")
     bench.run(source, polls())
+    bench.run(source, history)
     of_deleted = {key for key, run in world.runs.items() if run.workflow_id == "w2"}
     assert of_deleted <= landed(bench)
     assert bench.rows("SELECT 1 FROM syncer.backfill_windows WHERE partition = 'w2' AND state = 'open'") == []
@@ -217,3 +219,80 @@ def test_a_wait_that_another_process_was_told_is_heeded_in_the_middle_of_work(
     lists = [at for at, request in zip(slept, world.requests, strict=True) if request == "executions"]
     assert lists
     assert min(lists) > timedelta(minutes=59)
+
+
+@pytest.mark.parametrize("away_as", ["refused", "empty"])
+def test_a_workflow_that_vanishes_for_a_poll_and_comes_back_is_copied_whole(
+    bench: ToyBench, world: World, away_as: str
+) -> None:
+    class Hiding(Ascending):
+        async def list_executions(self, partition: str, window: Window, page: int) -> Page[Execution]:
+            if partition not in world.workflow_ids and away_as == "refused":
+                raise NotFound("no such workflow")
+            if partition not in world.workflow_ids:
+                return Page(rows=(), total=0)
+            return await super().list_executions(partition, window, page)
+
+    source = Hiding(world)
+    world.fill(20)
+    bench.run(source, polls())
+    world.workflow_ids.remove("w2")
+    bench.run(source, polls())
+    bench.run(source, history)
+    world.add("w2", world.now + timedelta(minutes=1))
+    world.now += timedelta(minutes=5)
+    world.workflow_ids.append("w2")
+    for lane in (polls(), history, recent_steps):
+        assert bench.run(source, lane).is_complete
+    assert landed(bench) == set(world.runs)
+    lost = "SELECT count(*) FROM syncer.window_audit WHERE verdict = 'lost' AND resolved_at IS NULL"
+    assert bench.value(lost) == 0
+
+
+def test_an_end_at_the_end_of_the_calendar_stops_nothing(bench: ToyBench, world: World) -> None:
+    source = Ascending(world)
+    run = world.add("w1", NOW - timedelta(hours=2), lasts=None)
+    run.ended_at = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    for lane in (polls(), history):
+        bench.run(source, lane)
+    world.now += timedelta(hours=1)
+    assert bench.run(source, polls(every=timedelta(minutes=1))).error is None
+
+
+def test_history_that_could_not_be_listed_is_tried_again_before_all_steps_are_read(
+    bench: ToyBench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("syncer.sync.steps.ROUND", 5)
+    failed: list[int] = []
+
+    class Failing(Ascending):
+        async def list_executions(self, partition: str, window: Window, page: int) -> Page[Execution]:
+            if partition == "w2" and window.start < NOW - timedelta(days=1) and not failed:
+                failed.append(world.requests.count("steps"))
+                raise TransientError("once")
+            return await super().list_executions(partition, window, page)
+
+    source = Failing(world)
+    world.fill(30)
+    bench.run(source, polls())
+    bench.run(source, history)
+    assert failed == [0]
+    assert landed(bench) == set(world.runs)
+
+
+def test_a_warehouse_whose_clock_was_set_back_is_not_taken_for_fresh(
+    bench: ToyBench, world: World, hinting: Ascending
+) -> None:
+    def later() -> None:
+        world.now += timedelta(minutes=5)
+
+    world.fill(3)
+    bench.run(hinting, polls(later, later))
+    with bench.engine.begin() as db:
+        db.exec_driver_sql(
+            "UPDATE syncer.watermarks SET last_success_at = last_success_at + interval '1 day',"
+            " swept_at = swept_at + interval '1 day'"
+        )
+    world.requests.clear()
+    bench.run(hinting, polls(every=EVERY))
+    assert "executions" in world.requests
