@@ -75,6 +75,11 @@ class Gate:
         """Whether a wait that was written down has not been heeded yet."""
         return self._heeded is None or written > self._heeded
 
+    def clock_set_back(self, by: timedelta) -> None:
+        """Let the wait end when it would have ended, had the local clock not been set back."""
+        if self.not_before is not None:
+            self.not_before -= by
+
     def first_to_tell(self, instant: datetime) -> bool:
         """Whether nobody has told yet of a wait until about this instant; from now on somebody has."""
         told = self._told

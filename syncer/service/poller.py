@@ -106,8 +106,9 @@ class Poller:
         for lane in self._lanes:
             self._begin(self._keep(lane))
 
-    def poll_soon(self) -> None:
-        """Poll now, whatever the schedule says, and go on from here."""
+    def clock_set_back(self, by: timedelta) -> None:
+        """The local clock was set back: waits end as if it had not been, and the next poll comes now."""
+        self._tenant.gate.clock_set_back(by)
         self._retry_at = None
         if job := self._scheduler.get_job(self.name):
             job.modify(next_run_time=self._clock.now())

@@ -28,7 +28,9 @@ BEAT = 1.0
 """Seconds between two signs of life of the event loop."""
 
 CLOCK_SET_BACK = timedelta(seconds=5)
-"""From here on the local clock has not drifted but was set: what is scheduled by it would wait for as long again."""
+"""From here on the local clock has not drifted but was set: what goes by it would wait for as long again."""
+
+CLOCK_HINT = "waits and polls go on as before; see that this machine keeps time"
 
 TIDY_EVERY = timedelta(hours=6)
 KEEP_RUNS = timedelta(days=90)
@@ -192,10 +194,14 @@ class Service:
         while True:
             before, self._turned_at = clock.now(), clock.monotonic()
             await asyncio.sleep(BEAT)
-            if clock.now() < before - CLOCK_SET_BACK:
-                self._log.warning("clock set back", hint="polls go on; see that this machine keeps time")
+            passed = timedelta(seconds=clock.monotonic() - self._turned_at)
+            moved = clock.now() - before - passed
+            if (
+                moved < -CLOCK_SET_BACK
+            ):  # forward it may be a machine that was suspended, and time that did pass
+                self._log.warning("clock set back", seconds=round(-moved.total_seconds()), hint=CLOCK_HINT)
                 for poller in self.pollers():
-                    poller.poll_soon()
+                    poller.clock_set_back(-moved)
 
     async def _tidy(self) -> None:
         """Forget old runs."""

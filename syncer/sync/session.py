@@ -309,11 +309,11 @@ class Session:
             self.report.waiting_until = None
 
     async def _doze(self, seconds: float) -> None:
-        """Sleep in small pieces, so that a stop is heard."""
-        until = self._clock() + timedelta(seconds=seconds)
+        """Sleep in small pieces, so that a stop is heard; what was slept counts, for the clock may be set meanwhile."""
         self.check_stop()
-        while (left := (until - self._clock()) / timedelta(seconds=1)) > 0:
-            await self._sleep(min(left, 1.0))
+        while seconds > 0:
+            await self._sleep(min(seconds, 1.0))
+            seconds -= 1.0
             self.check_stop()
 
     def check_stop(self) -> None:

@@ -874,3 +874,15 @@ def test_a_proxy_that_was_configured_is_used() -> None:
 def test_every_error_of_an_answer_is_a_contract_error_to_those_who_need_not_tell() -> None:
     assert issubclass(Refused, ContractError)
     assert issubclass(TooLarge, ContractError)
+
+
+def test_a_wait_ends_in_time_although_the_clock_was_set_back() -> None:
+    shown = [datetime(2026, 3, 10, tzinfo=UTC)]
+    gate = Gate(Clock(now=lambda: shown[0]))
+    gate.wait_until(shown[0] + timedelta(minutes=1), "too often")
+    shown[0] -= timedelta(days=1)
+    gate.clock_set_back(timedelta(days=1))
+    shown[0] += timedelta(seconds=59)
+    assert gate.is_waiting
+    shown[0] += timedelta(seconds=1)
+    assert not gate.is_waiting
