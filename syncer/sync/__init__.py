@@ -120,7 +120,7 @@ async def _look(session: Session, only: Sequence[str], every: timedelta | None =
     session.report.phase = "live"
     await session.each(
         EXECUTIONS,
-        partitions,
+        session.shuffled(partitions),
         lambda partition: sync_live(session, partition, seen, every),
         workers=LISTERS,
     )
@@ -129,7 +129,10 @@ async def _look(session: Session, only: Sequence[str], every: timedelta | None =
     session.report.phase = "open"
     looks = [each for each in await partitions_to_look_at(session) if not only or each in partitions]
     await session.each(
-        EXECUTIONS, looks, lambda partition: sync_open(session, partition, seen, every), workers=LISTERS
+        EXECUTIONS,
+        session.shuffled(looks),
+        lambda partition: sync_open(session, partition, seen, every),
+        workers=LISTERS,
     )
     return partitions
 

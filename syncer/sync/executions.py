@@ -222,7 +222,7 @@ async def _look_at(session: Session, lease: Lease, due: Mapping[str, OpenRow], s
         OpenExecution(execution_id=key, created_at=row.ref.created_at, rank=row.rank)
         for key, row in due.items()
     ]
-    for look in open_looks(candidates, session.source.paging.page_size):
+    for look in session.shuffled(open_looks(candidates, session.source.paging.page_size)):
         try:
             if isinstance(look, Window):
                 await _read(session, lease, look, _stay, seen)

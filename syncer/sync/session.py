@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
@@ -147,6 +147,12 @@ class Session:
         self._all_held = tenant.held
         self._held: set[Lease] = set()
         self._faults = 0
+        self._own_faults = 0
+
+    @property
+    def is_struggling(self) -> bool:
+        """Whether so many single records could not be read that the rest had better wait for another time."""
+        return self._own_faults >= GIVE_UP_AFTER
 
     def source_now(self) -> datetime:
         """The source's clock; where it tells none, the warehouse's less the lookback."""
@@ -273,12 +279,21 @@ class Session:
                 pause = min(2 * pause, LONGEST_BUSY_PAUSE)
         self.report.held_by = None
 
+    def shuffled(self, items: Sequence[Item]) -> list[Item]:
+        """The items in another order each time, so that none is always behind those that fail."""
+        return sorted(items, key=lambda _: self.gate.clock.random())
+
     def note_answer(self) -> None:
         """The source answers: what failed before was not because it is away."""
         self._faults = 0
 
-    async def note_failure(self, stream: str, partition: str, error: SyncerError) -> None:
-        """Record a failed part; raises it again when the source seems to be away altogether."""
+    async def note_failure(
+        self, stream: str, partition: str, error: SyncerError, *, is_own: bool = False
+    ) -> None:
+        """Record a failed part; raises it again when the source seems to be away altogether.
+
+        One that is a record's `own` says nothing of that.
+        """
         error.at(connection=self.name, stream=stream)
         failure = Failure(stream=stream, partition=partition, message=error.message, hint=error.hint)
         self.report.failures.append(failure)
@@ -289,6 +304,9 @@ class Session:
                     db, self.name, stream, partition, now=self.writer.now(), error=error.message
                 )
             )
+        if is_own:
+            self._own_faults += 1
+            return
         self._faults = self._faults + 1 if isinstance(error, TransientError) else 0
         if self._faults >= GIVE_UP_AFTER:
             raise error

@@ -57,7 +57,7 @@ async def _land(
     only: Sequence[str],
 ) -> None:
     chosen = [row for row in answer.rows if is_chosen(row, session.connection.workflows)]
-    workflows = [await _with_definition(session, row, known) for row in chosen]
+    workflows = [await _with_definition(session, row, known) for row in session.shuffled(chosen)]
     rows = [to_row(session.encoder, workflow) for workflow in workflows]
     asked = answer.asked or session.asked()
 
@@ -106,12 +106,14 @@ async def _with_definition(session: Session, workflow: Workflow, known: Known) -
     )
     if has_definition and is_current:
         return workflow
+    if session.is_struggling:  # the next poll asks for others first
+        return _without_revision(workflow)
     try:
         detailed = await session.source.read_workflow(workflow.workflow_id)
     except NotFound:  # deleted since it was listed
         return _without_revision(workflow)
     except (TransientError, ContractError) as error:  # its own: all the others wait for this page
-        await session.note_failure(watermarks.WORKFLOWS, workflow.workflow_id, error)
+        await session.note_failure(watermarks.WORKFLOWS, workflow.workflow_id, error, is_own=True)
         return _without_revision(workflow)
     carried = {name: value for name, value in structs.asdict(detailed).items() if value is not UNSET}
     return structs.replace(workflow, **{**carried, "hint": workflow.hint})

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from syncer.errors import NotFound, TransientError
-from syncer.model import Execution, Page, Window
+from syncer.model import Execution, Page, Window, Workflow
 from syncer.sync import Report, Session, history, poll, recent_steps
 from tests.conformance.conftest import ToyBench
 from tests.conformance.test_sync import landed
@@ -296,3 +296,35 @@ def test_a_warehouse_whose_clock_was_set_back_is_not_taken_for_fresh(
     world.requests.clear()
     bench.run(hinting, polls(every=EVERY))
     assert "executions" in world.requests
+
+
+def test_definitions_that_cannot_be_read_keep_no_execution_from_being_copied(
+    bench: ToyBench, world: World
+) -> None:
+    class Broken(Ascending):
+        async def read_workflow(self, workflow_id: str) -> Workflow:
+            raise TransientError("always")
+
+    world.workflow_ids = [f"w{number}" for number in range(8)]
+    for workflow_id in world.workflow_ids:
+        world.add(workflow_id, NOW - timedelta(minutes=10))
+    bench.run(Broken(world), polls())
+    assert landed(bench) == set(world.runs)
+
+
+def test_lists_that_always_fail_do_not_keep_the_others_from_being_read_for_ever(
+    bench: ToyBench, world: World
+) -> None:
+    class Broken(Ascending):
+        async def list_executions(self, partition: str, window: Window, page: int) -> Page[Execution]:
+            if partition in world.workflow_ids[:8]:
+                raise TransientError("always")
+            return await super().list_executions(partition, window, page)
+
+    world.workflow_ids = [f"w{number}" for number in range(12)]
+    good = {world.add(each, NOW - timedelta(minutes=10)).execution_id for each in world.workflow_ids[8:]}
+    for _ in range(30):
+        bench.run(Broken(world), polls())
+        if good <= landed(bench):
+            return
+    raise AssertionError(f"of {good} only {landed(bench)} were read")
