@@ -20,12 +20,18 @@ from sqlalchemy import Engine, NullPool, create_engine
 
 from syncer.embedded import Programs
 from tests.servers import Server, servers_to_test, temporary_server
+from tests.torture.table import Table
 
 # No test depends on absolute time; in CI the same examples every time, elsewhere new ones.
 settings.register_profile(
     "syncer", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
 )
 settings.load_profile("syncer")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Print what the torture tests noted; under pytest-xdist the controller reads no conftest but this one."""
+    config.pluginmanager.register(Table(config))
 
 
 def _server_name(programs: Programs | None) -> str:
