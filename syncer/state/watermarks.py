@@ -1,4 +1,4 @@
-"""How far each partition is copied, the ledger of history, and windows that do not agree.
+"""How far each partition is copied, and the ledger of history.
 
 A watermark is the end of what has been read completely and proved; it never goes back by itself.
 """
@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from syncer.model import Window
-from syncer.schema import backfill_windows, watermarks, window_audit
+from syncer.schema import backfill_windows, watermarks
 
 EXECUTIONS = "executions"
 WORKFLOWS = "workflows"
@@ -251,63 +251,6 @@ def finish_entry(db: Connection, connection_id: str, entry: LedgerEntry, now: da
         update(backfill_windows)
         .where(_is_entry(connection_id, entry))
         .values(position=entry.until, state="done", finished_at=now)
-    )
-
-
-class Finding(Struct, frozen=True):
-    """A window that is disputed, unproved or lost: the total told and the distinct ids read, where known."""
-
-    window: Window
-    verdict: str
-    told: int | None = None
-    read: int | None = None
-
-
-def note_window(db: Connection, connection_id: str, partition: str, finding: Finding, now: datetime) -> None:
-    """Record a window that is disputed, unproved or lost; the same one again only moves last_seen_at."""
-    same = and_(
-        window_audit.c.connection_id == connection_id,
-        window_audit.c.partition == partition,
-        window_audit.c.window_start == finding.window.start,
-        window_audit.c.verdict == finding.verdict,
-        window_audit.c.resolved_at.is_(None),
-    )
-    values = {
-        "told_total": finding.told,
-        "read_ids": finding.read,
-        "window_end": finding.window.end,
-        "last_seen_at": now,
-    }
-    if db.execute(update(window_audit).where(same).values(**values)).rowcount:
-        return
-    db.execute(
-        insert(window_audit).values(
-            connection_id=connection_id,
-            stream=EXECUTIONS,
-            partition=partition,
-            window_start=finding.window.start,
-            verdict=finding.verdict,
-            first_seen_at=now,
-            **values,
-        )
-    )
-
-
-def resolve_windows(
-    db: Connection, connection_id: str, partition: str, proved: Window, now: datetime
-) -> None:
-    """Close what a proved reading covers whole; lost spans stay."""
-    db.execute(
-        update(window_audit)
-        .where(
-            window_audit.c.connection_id == connection_id,
-            window_audit.c.partition == partition,
-            window_audit.c.resolved_at.is_(None),
-            window_audit.c.verdict != "lost",
-            window_audit.c.window_start >= proved.start,
-            window_audit.c.window_end <= proved.end,
-        )
-        .values(resolved_at=now)
     )
 
 

@@ -31,10 +31,11 @@ from syncer.load.steps import StepsRead
 from syncer.model import ExecutionRef, Reject, Window
 from syncer.paging import Answer, Asked, Portion, Span, Verdict, read_window
 from syncer.plan import OpenExecution, due_for_look, live_window, lost_span, open_looks
-from syncer.state import watermarks
+from syncer.state import audit, watermarks
+from syncer.state.audit import Finding
 from syncer.state.leases import Lease
 from syncer.state.quarantine import put_aside, resolve_identities
-from syncer.state.watermarks import EXECUTIONS, Finding, LedgerEntry, Watermark
+from syncer.state.watermarks import EXECUTIONS, LedgerEntry, Watermark
 from syncer.sync.hints import Hint
 from syncer.sync.session import Session
 from syncer.sync.steps import land_steps
@@ -153,7 +154,7 @@ def _lose(db: Database, session: Session, entry: LedgerEntry) -> None:
     if current is None:
         return
     span, now = Window(current.position, current.until), session.writer.now()
-    watermarks.note_window(db, session.name, entry.partition, Finding(span, "lost"), now)
+    audit.note_window(db, session.name, entry.partition, Finding(span, "lost"), now)
     watermarks.finish_entry(db, session.name, entry, now)
     session.report.lost.append(f"{entry.partition} {span}")
 
@@ -291,13 +292,13 @@ def _refused(row: dict[str, object], reason: str) -> Reject:
 def _note_span(session: Session, span: Span, reading: Reading, db: Database) -> int:
     """Keep the verdict; what a proved span did not list is gone at the source."""
     if span.verdict is Verdict.PROVED:
-        watermarks.resolve_windows(db, session.name, reading.partition, span.window, reading.now)
+        audit.resolve_windows(db, session.name, reading.partition, span.window, reading.now)
         if span.names is None:
             return 0  # a record without an id may be any of those not listed
         served = Window(max(span.window.start, session.horizon_start()), span.window.end)
         return mark_unlisted(db, reading, served, end_belongs=not span.is_cut, ids=span.names)
     finding = Finding(span.window, span.verdict.value, span.told, len(span.ids))
-    watermarks.note_window(db, session.name, reading.partition, finding, reading.now)
+    audit.note_window(db, session.name, reading.partition, finding, reading.now)
     return 0
 
 
@@ -349,7 +350,7 @@ async def _note_lost(session: Session, lease: Lease, span: Window, *, is_live: b
 
     def write(db: Database, now: datetime) -> None:
         partition = lease.key.partition
-        watermarks.note_window(db, session.name, partition, Finding(span, "lost"), now)
+        audit.note_window(db, session.name, partition, Finding(span, "lost"), now)
         if is_live:
             watermarks.restart(db, session.name, partition, span.end)
 
