@@ -12,6 +12,7 @@ the rest of syncer, so that it cannot share its misunderstandings.
 from __future__ import annotations
 
 from syncer.simulator.clock import Clock
+from syncer.simulator.faults import KINDS, Faults, mixture
 from syncer.simulator.history import Outline
 from syncer.simulator.payloads import PLANTED_SECRET, REDACTED
 from syncer.simulator.qualys_flow.gate import Credentials
@@ -23,6 +24,7 @@ from syncer.simulator.world import ABSENT
 
 __all__ = [
     "ABSENT",
+    "KINDS",
     "PLANTED_SECRET",
     "REDACTED",
     "SWITCHES",
@@ -32,6 +34,7 @@ __all__ = [
     "Credentials",
     "Event",
     "Execution",
+    "Faults",
     "Outline",
     "Request",
     "Seen",
@@ -39,4 +42,5 @@ __all__ = [
     "Switches",
     "Truth",
     "Workflow",
+    "mixture",
 ]

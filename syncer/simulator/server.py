@@ -11,7 +11,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import h11
 
@@ -19,6 +19,9 @@ from syncer.simulator.wire import Answer, Request
 
 Handler = Callable[[Request], Answer]
 HttpDate = Callable[[], str | None]
+
+_BREATH = 0.02
+"""Seconds between the last byte sent and a reset, so that the byte arrives."""
 
 
 @contextmanager
@@ -48,7 +51,8 @@ class _Server:
         self.connections: set[asyncio.Transport] = set()
         self._started = threading.Event()
         self._loop = asyncio.new_event_loop()
-        self._stop = asyncio.Event()
+        self._interrupted = asyncio.Event()
+        self._closed_for: float | None = None
         self._url = ""
 
     def url(self) -> str:
@@ -60,7 +64,15 @@ class _Server:
 
     def stop(self) -> None:
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._stop.set)
+            self._loop.call_soon_threadsafe(self._interrupt, None)
+
+    def refuse(self, seconds: float) -> None:
+        """Reset every connection, and let nobody in for so long."""
+        self._interrupt(seconds)
+
+    def _interrupt(self, closed_for: float | None) -> None:
+        self._closed_for = closed_for
+        self._interrupted.set()
 
     def run(self, host: str, port: int) -> None:
         try:
@@ -72,15 +84,37 @@ class _Server:
             self._started.set()
 
     async def _serve(self, host: str, port: int) -> None:
+        port = await self._listen(host, port)
+        while self._closed_for is not None:
+            if await self._stay_closed(host, port, self._closed_for):
+                port = await self._listen(host, port)
+
+    async def _listen(self, host: str, port: int) -> int:
+        """Let clients in until told to stop or to refuse; returns the port."""
         server = await self._loop.create_server(lambda: _Connection(self), host, port, backlog=512)
-        self._url = f"http://{host}:{server.sockets[0].getsockname()[1]}"
+        port = server.sockets[0].getsockname()[1]
+        self._url = f"http://{host}:{port}"
         self._started.set()
-        await self._stop.wait()
+        await self._interrupted.wait()
+        self._interrupted.clear()
         server.close()
         for transport in tuple(self.connections):
-            transport.abort()
+            if self._closed_for is None:
+                transport.abort()
+            else:
+                reset(transport)
         await server.wait_closed()
         await asyncio.sleep(0)
+        return port
+
+    async def _stay_closed(self, host: str, port: int, seconds: float) -> bool:
+        """Refuse for so long, and let nobody else take the port meanwhile; False when told to stop."""
+        with socket.socket() as holder:
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            holder.bind((host, port))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._interrupted.wait(), seconds)
+        return self._closed_for is not None
 
     def answer(self, request: Request) -> Answer:
         try:
@@ -100,6 +134,9 @@ class _Connection(asyncio.Protocol):
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
         self._head: h11.Request | None = None
         self._body = bytearray()
+        self._sending: Answer | None = None
+        self._parts: Iterator[bytes] = iter(())
+        self._is_full = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -108,6 +145,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         self._server.connections.discard(self.transport)
+        self._sending = None
 
     def data_received(self, data: bytes) -> None:
         self._http.receive_data(data)
@@ -118,7 +156,8 @@ class _Connection(asyncio.Protocol):
             while self._take(self._http.next_event()):
                 pass
         except h11.RemoteProtocolError as error:
-            self._send(Answer(error.error_status_hint, b"this is not HTTP", "text/plain"), last=True)
+            self._act(Answer(error.error_status_hint, b"this is not HTTP", "text/plain"))
+            self.transport.close()
 
     def _take(self, event: object) -> bool:
         """Use one event of the request; False when there is nothing more to take for now."""
@@ -147,27 +186,55 @@ class _Connection(asyncio.Protocol):
         else:
             self._act(answer)
 
+    def pause_writing(self) -> None:
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        self._is_full = False
+        self._pour()
+
     def _act(self, answer: Answer) -> None:
         if answer.conduct == "silent" or self.transport.is_closing():
             return
         if answer.conduct == "reset":
-            self._reset()
+            reset(self.transport)
+        elif answer.conduct == "refuse":
+            self._server.refuse(answer.closed_for)
+        elif self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self._send(answer)
         else:
-            self._send(answer, last=answer.conduct == "cut")
+            self.transport.close()
 
-    def _send(self, answer: Answer, *, last: bool) -> None:
-        if self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
-            self.transport.close()
+    def _send(self, answer: Answer) -> None:
+        head = self._http.send(h11.Response(status_code=answer.status, headers=self._headers(answer))) or b""
+        if answer.conduct == "reset_in_head":
+            self.transport.write(head[: len(head) // 2])
+            self._reset_soon()
             return
-        head = self._http.send(h11.Response(status_code=answer.status, headers=self._headers(answer)))
-        sent = answer.body[: answer.cut_at] if answer.conduct == "cut" else answer.body
-        self.transport.write(b"".join((head or b"", sent)))
-        if last:
-            self.transport.close()
+        self._sending = answer
+        self._parts = answer.parts()
+        self._pour(head)
+
+    def _pour(self, head: bytes = b"") -> None:
+        """Send as much of the body as the client takes, and go on when it has taken that."""
+        if self._sending is None:
             return
-        self._http.send(h11.Data(data=answer.body))
-        self._http.send(h11.EndOfMessage())
-        self._next()
+        for part in self._parts:
+            self.transport.write(head + (self._http.send(h11.Data(data=part)) or b""))
+            head = b""
+            if self._is_full or self.transport.is_closing():
+                return
+        ending, self._sending = self._sending, None
+        self._end(ending)
+
+    def _end(self, answer: Answer) -> None:
+        if answer.conduct == "reset_in_body":
+            self._reset_soon()
+        elif answer.conduct == "cut":
+            self.transport.close()
+        else:
+            self.transport.write(self._http.send(h11.EndOfMessage()) or b"")
+            self._next()
 
     def _next(self) -> None:
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
@@ -177,15 +244,22 @@ class _Connection(asyncio.Protocol):
             self.transport.close()
 
     def _headers(self, answer: Answer) -> list[tuple[str, str]]:
-        headers = [("Content-Type", answer.content_type), ("Content-Length", str(len(answer.body)))]
+        """Without a Content-Length h11 sends chunks."""
+        headers = [] if answer.chunked else [("Content-Length", str(answer.length))]
+        if answer.content_type:
+            headers.append(("Content-Type", answer.content_type))
         date = self._server.http_date()
-        if date is not None:
+        if date is not None and not any(name.lower() == "date" for name, _ in answer.headers):
             headers.append(("Date", date))
         return [*headers, *answer.headers]
 
-    def _reset(self) -> None:
-        """Close with a TCP RST: the other side sees a broken connection, not an end."""
-        sock = self.transport.get_extra_info("socket")
-        if sock is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.transport.abort()
+    def _reset_soon(self) -> None:
+        asyncio.get_running_loop().call_later(_BREATH, reset, self.transport)
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Close with a TCP RST: the other side sees a broken connection, not an end."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.fileno() >= 0:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from syncer.simulator.clock import Clock
+from syncer.simulator.faults import Faults, Rates
 from syncer.simulator.history import Outline, invent
 from syncer.simulator.qualys_flow.gate import Credentials, Gate, Limiter
 from syncer.simulator.qualys_flow.refusals import Refused, rate_headers, refusal, throttled
@@ -31,7 +32,7 @@ class Simulator(World):
 
     `fault` sees every request with its answer and gives the answer to send instead (see Answer for what
     can go wrong on the way). `after_page` is called after every page of executions has been put together,
-    before it is sent. Both run in the server's thread.
+    before it is sent. Both run in the server's thread. `shelf` is where bodies come from.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Simulator(World):
         self.requests: list[Seen] = []
         self._gate = Gate(clock, self.credentials)
         self._limiter = Limiter()
-        self._shelf = shelf or InventedShelf(self)
+        self.shelf = shelf or InventedShelf(self)
 
     @classmethod
     def from_seeds(cls) -> Simulator:
@@ -79,6 +80,12 @@ class Simulator(World):
     def impolite(self) -> int:
         """Requests made while the client had been told to wait."""
         return self._limiter.impolite
+
+    def misbehave(self, rates: Rates, *, seed: int = 1) -> Faults:
+        """Let answers go wrong, by endpoint and kind (see `Faults`), until that is told to be calm."""
+        faults = Faults(seed, rates, endpoint_of=lambda request: route(request).endpoint, clock=self.clock)
+        self.fault = faults
+        return faults
 
     def clear_requests(self) -> None:
         with self.lock:
@@ -115,7 +122,7 @@ class Simulator(World):
             if wait:
                 return throttled(self.switches, self.switches.rate_limit or 0, wait, now_ms)
             self._gate.check(request)
-            body = body_of(found, request, self._shelf, self.switches)
+            body = body_of(found, request, self.shelf, self.switches)
             return Answer(200, body, headers=self._rate_headers())
         except Refused as refused:
             return refusal(refused, self.switches, now_ms)
@@ -136,7 +143,7 @@ class Simulator(World):
         return rate_headers(self.switches, limit, remaining=left, wait_seconds=0)
 
     def _record(self, found: Route, request: Request, answer: Answer) -> Seen:
-        spoken = answer.conduct in ("send", "cut")
+        spoken = answer.conduct in ("send", "cut", "reset_in_body")
         seen = Seen(
             method=request.method,
             path=request.path,
