@@ -5,7 +5,8 @@
     engine               SQLAlchemy on database_url
 
 The server is the newest PostgreSQL found here; with SYNCER_TEST_SERVERS=all such tests run on the oldest,
-too. SYNCER_TEST_URL names another server, with a role that may create databases.
+too. SYNCER_TEST_URL names another server, with a role that may create databases; SYNCER_TEST_TEMPLATE a database
+there that is migrated already.
 """
 
 from __future__ import annotations
@@ -54,6 +55,10 @@ def migrated_template(server: Server) -> Iterator[str]:
     """The name of a migrated database that nobody is connected to."""
     from syncer.warehouse import migrate
 
+    given = os.environ.get("SYNCER_TEST_TEMPLATE")
+    if given:
+        yield given
+        return
     with server.new_database() as url:
         migrate(url)
         yield urlsplit(url).path.removeprefix("/")

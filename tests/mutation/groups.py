@@ -1,0 +1,25 @@
+"""Which modules are mutated, and which tests are to catch what was done to them.
+
+Invariant: the tests of a group need nothing but Python and a PostgreSQL, and are quick enough to be run for every
+mutant that lives. A group must not lean on tests that merely pass through its modules: what they catch is luck.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Group(NamedTuple):
+    """Modules as mutmut's patterns, and the tests that are run against their mutants."""
+
+    modules: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+GROUPS = {
+    "plan": Group(("syncer/plan.py",), ("tests/unit/test_plan*.py",)),
+    "fold": Group(("syncer/fold.py",), ("tests/unit/test_fold*.py",)),
+    "decode": Group(("syncer/decode/*",), ("tests/unit/test_decode_*.py",)),
+    "load": Group(("syncer/load/*",), ("tests/integration/test_load*.py",)),
+    "sync": Group(("syncer/sync/*",), ("tests/conformance/test_s*.py", "tests/conformance/test_losses.py")),
+}
