@@ -1,0 +1,186 @@
+"""What the warehouse promises at every instant, also right after a process was killed: nothing ahead of the data.
+
+Invariant: a promise is judged by the simulator's truth and by what the warehouse says of itself, never by the code
+that made it. It must not know what was done to the daemon.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import zip_longest
+from typing import Any, NamedTuple
+
+from sqlalchemy import Engine, text
+
+from syncer import schema
+from syncer.simulator import Execution, Simulator
+from tests.integration.flows import at
+
+# When things were done, and what lands only where an execution happened to be read by its id.
+_VOLATILE = frozenset(
+    {"synced_at", "_asked_at", "first_synced_at", "first_seen_at", "last_seen_at", "variables"}
+)
+_WHETHER = frozenset({"settled_at", "steps_read_at", "missing_since", "removed_at", "_final_at", "_ended_at"})
+
+
+class Progress(NamedTuple):
+    """How far everything is copied: by partition, and by entry of the ledger."""
+
+    marks: dict[str, tuple[datetime | None, datetime | None]]
+    entries: dict[tuple[str, datetime], datetime]
+
+
+def has_schema(engine: Engine) -> bool:
+    """Whether the tables are there; a migration makes them all or none."""
+    names = "SELECT count(*) FROM pg_namespace WHERE nspname IN ('history', 'syncer')"
+    return bool(_rows(engine, names)[0][0])
+
+
+def progress(engine: Engine) -> Progress:
+    """Watermarks with the start of the span they end, and positions of the ledger."""
+    marks = "SELECT partition, watermark_at, complete_from FROM syncer.watermarks WHERE stream = 'executions'"
+    entries = "SELECT partition, since, position FROM syncer.backfill_windows"
+    return Progress(
+        {partition: (mark, start) for partition, mark, start in _rows(engine, marks)},
+        {(partition, since): position for partition, since, position in _rows(engine, entries)},
+    )
+
+
+def went_back(before: Progress, after: Progress) -> list[str]:
+    """What is promised less than before."""
+    return [
+        *(
+            f"the watermark of {partition} went back from {mark} to {after.marks.get(partition)}"
+            for partition, mark in before.marks.items()
+            if not _is_kept(mark, after.marks.get(partition, (None, None)))
+        ),
+        *(
+            f"the history of {entry} went back from {position} to {after.entries.get(entry)}"
+            for entry, position in before.entries.items()
+            if entry not in after.entries or after.entries[entry] < position
+        ),
+    ]
+
+
+def _is_kept(
+    before: tuple[datetime | None, datetime | None], after: tuple[datetime | None, datetime | None]
+) -> bool:
+    (mark, start), (later_mark, later_start) = before, after
+    return (mark is None or (later_mark is not None and later_mark >= mark)) and (
+        start is None or (later_start is not None and later_start <= start)
+    )
+
+
+def broken_promises(engine: Engine, simulator: Simulator) -> list[str]:
+    """Sentences about everything that is promised and not true."""
+    with simulator.lock:
+        served = simulator.truth.served(simulator.clock.now_ms())
+        events = {each.id: {event.id for event in each.events} for each in served}
+    return list(_Judge(engine, served, events).broken())
+
+
+def content(engine: Engine) -> dict[str, list[Any]]:
+    """Every table of history in the order of its key, but for what differs between two good copies."""
+    return {table.name: _rows(engine, _content_of(table)) for table in schema.HISTORY_TABLES}
+
+
+def differing(expected: dict[str, list[Any]], found: dict[str, list[Any]]) -> list[str]:
+    """What is not the same, row by row and column by column."""
+    return [
+        f"{name}: {[pair for pair in zip(row, other, strict=False) if pair[0] != pair[1]]}"
+        for name, rows in expected.items()
+        for row, other in zip_longest(rows, found[name], fillvalue=())
+        if row != other
+    ]
+
+
+def unfinished(engine: Engine) -> list[Any]:
+    """What a finished pass leaves behind and should not: work, doubt and leases."""
+    return [
+        row
+        for query in (
+            "SELECT 'open', partition FROM syncer.backfill_windows WHERE state <> 'done'",
+            "SELECT 'held', partition FROM syncer.leases WHERE owner IS NOT NULL",
+            "SELECT 'doubted', partition FROM syncer.window_audit",
+            "SELECT 'put aside', partition FROM syncer.quarantine",
+            "SELECT 'due', execution_id FROM history.executions WHERE steps_state <> 'read'",
+            "SELECT 'open', execution_id FROM history.executions WHERE (settled_at IS NULL) <> (ended_at IS NULL)",
+        )
+        for row in _rows(engine, query)
+    ]
+
+
+def _content_of(table: Any) -> str:
+    columns = ", ".join(
+        f"{column.name} IS NOT NULL" if column.name in _WHETHER else column.name
+        for column in table.columns
+        if column.name not in _VOLATILE
+    )
+    key = ", ".join(column.name for column in table.primary_key.columns)
+    return f"SELECT {columns} FROM {table.schema}.{table.name} ORDER BY {key}"
+
+
+def _rows(engine: Engine, query: str) -> list[Any]:
+    with engine.connect() as db:
+        return [tuple(row) for row in db.execute(text(query))]
+
+
+class _Judge:
+    """The warehouse at one instant against the truth."""
+
+    def __init__(self, engine: Engine, served: list[Execution], events: dict[str, set[str]]) -> None:
+        self._engine = engine
+        self._served = served
+        self._events = events
+        self._rows = {
+            row.execution_id: row
+            for row in self._all(
+                "SELECT execution_id, status, ended_at, settled_at, steps_state FROM history.executions"
+            )
+        }
+        self._stored: dict[str, set[str]] = defaultdict(set)
+        for execution_id, event_id in self._all("SELECT execution_id, event_id FROM history.step_events"):
+            self._stored[execution_id].add(event_id)
+
+    def _all(self, query: str) -> list[Any]:
+        with self._engine.connect() as db:
+            return list(db.execute(text(query)).all())
+
+    def broken(self) -> Iterator[str]:
+        yield from self._spans(
+            "the watermark", "SELECT partition, complete_from, watermark_at FROM syncer.watermarks"
+        )
+        yield from self._spans("the ledger", "SELECT partition, since, position FROM syncer.backfill_windows")
+        settled = "SELECT partition, complete_from, settled_until FROM history.sync_freshness"
+        yield from self._spans("settled_until", settled, is_settled=True)
+        yield from self._steps()
+        for stranger in self._stored.keys() - self._rows.keys():
+            yield f"steps of {stranger} without an execution"
+
+    def _spans(self, name: str, query: str, *, is_settled: bool = False) -> Iterator[str]:
+        for partition, start, end in self._all(query):
+            for each in self._served if start and end else ():
+                created = at(each.created_ms)
+                if each.workflow_id != partition or not start <= created < end:
+                    continue
+                row = self._rows.get(each.id)
+                if row is None:
+                    yield f"{name} of {partition} promises {each.id}, created {created}, in [{start}, {end})"
+                elif is_settled and row.settled_at is None:
+                    yield f"{name} of {partition} promises that {each.id} is final"
+
+    def _steps(self) -> Iterator[str]:
+        for each in self._served:
+            row = self._rows.get(each.id)
+            if row is None:
+                continue
+            missing = self._events[each.id] - self._stored[each.id]
+            is_current = row.status == each.status and row.ended_at == at(each.ended_ms)
+            if row.settled_at and (not is_current or each.ended_ms is None):
+                yield f"{each.id} is called settled and is not as the source shows it"
+            if row.settled_at and missing:
+                yield f"{each.id} is called settled without {len(missing)} events"
+            if row.steps_state == "read" and row.ended_at and missing:
+                yield f"the steps of {each.id} are called read without {len(missing)} events"

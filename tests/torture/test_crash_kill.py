@@ -1,0 +1,69 @@
+"""kill -9 at every kind of instant of a pass: nothing is lost, doubled or stale, and no promise runs ahead.
+
+The instants are counted in an undisturbed run of the same command: requests at the source, messages between the
+command and PostgreSQL. So each is hit whatever the machine's speed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from random import Random
+
+import pytest
+
+from tests.torture.crash_ward import Case, Instant, Trial, Ward, first_pass, later_pass, no_schema
+from tests.torture.table import FULL, SEED, note
+
+Situation = Callable[[Ward], AbstractContextManager[Case]]
+
+# How many kills of each pass: bounded, full.
+KILLS: dict[Situation, tuple[int, int]] = {first_pass: (4, 100), later_pass: (4, 100)}
+MIGRATIONS = 1, 20
+TWICE = 1, 40
+
+
+def _kill(case: Case, instant: Instant, fault: str) -> bool:
+    """Kill a pass, examine what it left, and let another heal it; False where the pass was over before."""
+    with case.trial() as trial:
+        hit = _suffer(trial, instant)
+        trial.heal()
+        trial.assert_healed()
+        verdict = trial.verdict()
+        note(fault, hit, verdict)
+        assert not any(verdict), instant
+    return hit
+
+
+def _suffer(trial: Trial, instant: Instant) -> bool:
+    """Kill a pass at the instant and examine what it left; False where the pass was over before."""
+    hit = trial.hurt(instant, lambda child: child.kill(), "sync", drop=True)
+    trial.examine()
+    return hit
+
+
+@pytest.mark.parametrize("situation", KILLS, ids=lambda each: each.__name__)
+def test_a_killed_pass_costs_nothing_but_the_work_in_hand(ward: Ward, situation: Situation) -> None:
+    wanted = KILLS[situation][FULL]
+    with situation(ward) as case:
+        hits = [_kill(case, each, f"kill -9 in {each.phase}") for each in case.instants(wanted)]
+    assert sum(hits) > 0.9 * wanted - 1
+
+
+def test_a_killed_migration_leaves_all_or_nothing(ward: Ward) -> None:
+    with no_schema(ward) as case:
+        for instant in case.instants(MIGRATIONS[FULL], "definition"):
+            assert _kill(case, instant, "kill -9 in a migration")
+
+
+def test_a_pass_that_is_killed_again_and_again_gets_there(ward: Ward) -> None:
+    random = Random(SEED)
+    with later_pass(ward) as case:
+        instants = case.instants(TWICE[FULL])
+        for first in instants:
+            with case.trial() as trial:
+                hits = [_suffer(trial, each) for each in (first, random.choice(instants))]
+                trial.heal()
+                trial.assert_healed()
+                note("kill -9 twice in a row", sum(hits), trial.verdict())
+                assert not any(trial.verdict()), first

@@ -1,0 +1,81 @@
+"""SIGTERM at the instants at which others are killed: the command ends in good order, with what was complete."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import pytest
+
+from tests.torture.crash_nursery import Child
+from tests.torture.crash_ward import Case, Instant, Trial, Ward, first_pass, later_pass
+from tests.torture.table import FULL, note
+
+STOPS = 2, 40
+
+PROMISED = 10.0
+"""Seconds until the process is gone."""
+
+PATIENCE = 3 * PROMISED
+"""Seconds that two busy cores may make of it."""
+
+
+class _Signal:
+    """Sends SIGTERM, and remembers when and how much had been read by then."""
+
+    def __init__(self, case: Case) -> None:
+        self.at = 0.0
+        self.read: set[str] = set()
+        self._simulator = case.simulator
+
+    def __call__(self, child: Child) -> None:
+        with self._simulator.lock:
+            self.read = {
+                each.path.split("/")[-2]
+                for each in self._simulator.requests
+                if each.endpoint == "steps" and each.status == 200
+            }
+        self.at = time.monotonic()
+        child.terminate()
+
+
+def _stop(trial: Trial, instant: Instant) -> bool:
+    trial.case.simulator.clear_requests()
+    told = _Signal(trial.case)
+    hit = trial.hurt(instant, told, "sync", "--json")
+    took = time.monotonic() - told.at
+    assert trial.done.code == 0, trial.done.err
+    assert "Traceback" not in trial.done.err
+    if hit:
+        assert took < PATIENCE, f"it took {took:.1f} s to end after {instant}"
+    trial.examine()
+    assert trial.values("SELECT owner FROM syncer.leases WHERE owner IS NOT NULL") == []
+    if trial.done.out:  # a command that has not begun to work has nothing to report
+        _assert_complete_is_committed(trial, told.read)
+    return hit
+
+
+def _assert_complete_is_committed(trial: Trial, read: set[str]) -> None:
+    """What was answered before the signal has landed, and the run knows how it ended."""
+    (state,) = {each["state"] for each in json.loads(trial.done.out)["connections"]}
+    assert state in ("stopped", "done")
+    assert trial.values("SELECT state FROM syncer.runs ORDER BY started_at DESC LIMIT 1") == [state]
+    landed = trial.values("SELECT execution_id FROM history.executions WHERE steps_state = 'read'")
+    assert read <= set(landed)
+
+
+@pytest.mark.parametrize("situation", [first_pass, later_pass], ids=lambda each: each.__name__)
+def test_a_pass_that_is_told_to_end_does_so_in_good_order(
+    ward: Ward, situation: Callable[[Ward], AbstractContextManager[Case]]
+) -> None:
+    with situation(ward) as case:
+        for instant in case.instants(STOPS[FULL]):
+            with case.trial() as trial:
+                hit = _stop(trial, instant)
+                trial.heal()
+                trial.assert_healed()
+                verdict = trial.verdict()
+                note(f"SIGTERM in {instant.phase}", hit, verdict)
+                assert not any(verdict), instant
