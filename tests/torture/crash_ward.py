@@ -7,6 +7,8 @@ trial leaves nothing to the next. It must not know which fault is tried.
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections import Counter
@@ -74,6 +76,9 @@ _PHASES = {
     "definition": "DDL",
 }
 
+_LOOK = 0.02
+"""Seconds between two looks at what cannot be waited for."""
+
 # What a bounded selection is taken from; where a pass has no upsert, there is none to choose.
 _CHIEF = [
     ("fetch", "asked"),
@@ -99,6 +104,15 @@ class Ward:
     def server(self) -> Server:
         """The server, running."""
         return Server(self.postgres.start())
+
+    def crash(self) -> None:
+        """End the server at once, as `pg_ctl stop -m immediate` does, and wait until it is gone."""
+        pid = int((self.postgres.home / "postgresql" / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGQUIT)
+        until = time.monotonic() + TIMEOUT
+        while self.postgres.running():
+            assert time.monotonic() < until, "PostgreSQL does not die"
+            time.sleep(_LOOK)
 
 
 @dataclass
@@ -188,14 +202,15 @@ class Trial:
         With `drop`, what is said before it is passed on goes no further.
         """
         starting: Future[Child] = Future()
-        happened = self._arm(instant, lambda: act(starting.result(TIMEOUT)), drop=drop)
+        happened = self.arm(instant, lambda: act(starting.result(TIMEOUT)), drop=drop)
         child = self.start(*arguments)
         starting.set_result(child)
         self.done = child.wait()
         self.wire.fault = self.case.simulator.fault = None
         return happened.is_set()
 
-    def _arm(self, instant: Instant, act: Callable[[], object], *, drop: bool) -> threading.Event:
+    def arm(self, instant: Instant, act: Callable[[], object], *, drop: bool = False) -> threading.Event:
+        """Have `act` done at the instant, counted from now on; the event tells that it has come."""
         if instant.kind == "fetch":
             return _at_request(self.case.simulator, instant, act)
         moment = Moment(instant.kind, cast("When", instant.when))
@@ -259,6 +274,7 @@ class Trial:
         with psycopg.connect(self.url, autocommit=True) as db:
             while (db.execute(others).fetchone() or (0,))[0]:
                 assert time.monotonic() < until, "the server does not notice that its client is gone"
+                time.sleep(_LOOK)
 
 
 @contextmanager
