@@ -146,18 +146,11 @@ class Encoder:
 
     def reject(self, reject: Reject) -> Columns:
         """Columns of `quarantine`; raw bytes only as far as they are surely free of secrets."""
-        raw = reject.raw
-        try:
-            msgspec.json.decode(raw)
-        except (msgspec.DecodeError, UnicodeError):
-            kept = self._redactor.raw(raw)
-        else:
-            kept, _ = self._redactor.json(raw)
         return {
             "record_id": blake2b(reject.raw, digest_size=16).hexdigest(),
             "identity": self._text(reject.identity),
             "reason": self._text(reject.reason),
-            "raw": kept,
+            "raw": self._redactor.record(reject.raw),
         }
 
     def _clean(self, columns: Mapping[str, object]) -> Columns:
@@ -241,6 +234,13 @@ def _note_repaired(extra: bytes | None, names: list[str]) -> bytes:
         document = _OBJECT.decode(extra or b"{}")
     except msgspec.ValidationError:  # too deep as a whole: what stands there is no object
         document = {}
-    known = msgspec.json.decode(document.get("_repaired", b"[]"), type=list[str])
-    document["_repaired"] = msgspec.Raw(msgspec.json.encode(sorted({*known, *names})))
-    return msgspec.json.encode(document)
+    noted = msgspec.Raw(msgspec.json.encode(sorted({*_names(document.get("_repaired")), *names})))
+    return msgspec.json.encode({**document, "_repaired": noted})
+
+
+def _names(noted: msgspec.Raw | None) -> list[str]:
+    """The columns noted before; none where a source has a field of this name for something else."""
+    try:
+        return msgspec.json.decode(noted or b"[]", type=list[str])
+    except msgspec.ValidationError:
+        return []

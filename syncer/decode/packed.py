@@ -1,7 +1,7 @@
-"""base64 around gzip or zlib, opened without trusting its size.
+"""base64, and gzip or zlib in it, opened without trusting its size.
 
 Invariant: no function holds more inflated bytes than it was allowed, however many there are to come.
-Knows nothing of JSON.
+Of JSON it knows only what objects and arrays look like in base64.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ _PIECE = 64
 _GATHER = 64 * 1024
 
 _STANDARD = bytes.maketrans(b"-_", b"+/")
-# What gzip and zlib headers look like in base64, wherever they stand in a text.
-_HEADS = rb"H4sI|eJ|eN|eA|eF"
-_EMBEDDED = re.compile(rb"(?<![A-Za-z0-9+/])(?:" + _HEADS + rb")(?:[A-Za-z0-9+/]|\\/){8,}+")
+# What gzip and zlib headers look like in base64, wherever they stand in a text; and {" [{ [" and laid-out JSON.
+_HEADS = rb"H4sI|eJ|eN|eA|eF|ey[AIJ]|ew[0o]|W3s|WyJ|Ww[0o]"
+_EMBEDDED = re.compile(rb"(?<![A-Za-z0-9+/])(?:" + _HEADS + rb")[A-Za-z0-9+/_\r\n-]{8,}+")
+_AT_START = re.compile(rb'"(?:e[JNAFw]|W[3yw])')
+# JSON in which base64 is still escaped: line ends, slashes, and + and / as careful encoders write them.
+_ESCAPE = re.compile(rb"\\(?:([nr])|(/)|u00(2[bBfF]))")
 
 
 def unbase64(text: bytes) -> bytes | None:
@@ -88,17 +91,23 @@ def inflated(data: bytes) -> Iterator[bytes]:
 
 
 def may_hold(text: bytes) -> bool:
-    """Whether a JSON text is worth a look. zlib's short heads count at the start of a string alone."""
-    return any(head in text for head in (b"H4sI", b'"eJ', b'"eN', b'"eA', b'"eF'))
+    """Whether a JSON text is worth a look. The shorter heads count at the start of a string alone."""
+    return b"H4sI" in text or b"eyJ" in text or _AT_START.search(text) is not None
 
 
 def embedded(text: bytes) -> Iterator[bytes]:
-    """Every packed stretch of base64 inside a text, decoded but not inflated."""
+    """Every stretch of base64 inside a text that is packed or looks like JSON, decoded but not inflated."""
+    if b"\\" in text:
+        text = _ESCAPE.sub(_unescaped, text)
     for found in _EMBEDDED.finditer(text):
-        run = found[0].replace(b"\\/", b"/")
+        run = found[0].translate(_STANDARD, b"\r\n")
         data = binascii.a2b_base64(run[: len(run) // 4 * 4])
-        if is_packed(data):
+        if data[:1] in (b"{", b"[") or is_packed(data):
             yield data
+
+
+def _unescaped(escape: re.Match[bytes]) -> bytes:
+    return b"\n" if escape[1] else b"/" if escape[2] else bytes((int(escape[3], 16),))
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:

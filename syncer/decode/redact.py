@@ -1,15 +1,17 @@
 """Takes secrets out of whatever a source sent, before anything is written.
 
 Invariant: what matches an entry of `redact_keys` (object keys, {"key" or "name": K, "value": V}, strings
-"K=V") leaves here as "[redacted]"; where nothing matches, the same object comes back. Bytes that cannot be
-parsed are kept only when no entry occurs in them. Knows nothing of records or platforms.
+"K=V") leaves here as "[redacted]"; where nothing matches, the same object comes back. JSON in a string is
+searched like any other, and keeps its form; where it is cut short or stands among words, what follows a
+matching key in quotes goes. A string that hides an entry in base64 or packed goes whole. Bytes that cannot
+be parsed are kept only when no entry occurs in them. Knows nothing of records or platforms.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -20,19 +22,29 @@ from syncer.decode.text import repair
 REDACTED = "[redacted]"
 # Raw bytes are searched as far as they inflate, up to here; nobody can vouch for what goes on beyond.
 SEARCH_AT_MOST = 512 * 1024 * 1024
+# What inflates to no more than this is opened further, layer by layer; all layers together may hold _OPENED.
+_KEPT, _OPENED = 256 * 1024, 16 * 1024 * 1024
+# JSON in a string in JSON: so deep it is read, and beyond that a string with an entry in it goes whole.
+_LAYERS = 4
 # Keys repeat in every record, so the verdict on them is remembered; a hostile source must not fill memory.
 _REMEMBERED, _LONGEST_REMEMBERED = 10_000, 100
 # The kinds of keys: of no interest; of a secret; the two of a pair {"name": K, "value": V}; a "K=V" itself.
 _PLAIN, _SECRET, _NAME, _VALUE, _ASSIGNMENT = "", "secret", "name", "value", "assignment"
 
 # U+212A, the Kelvin sign, is k in lower case.
-_ASCII_ESCAPE = re.compile(r"\\u(00[2-7][0-9a-fA-F]|212[aA])")
+_ASCII_ESCAPE = re.compile(r"(?<!\\)\\++u(00[2-7][0-9a-fA-F]|212[aA])")
 _ANY_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _CUT_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
+# A key in quotes and a colon, as JSON, Python and JavaScript write them, escaped or not; and a value thereafter.
+_KEY = re.compile(r"""(?<!\\)(?P<quote>\\*+["'])(?P<key>[^"'\\]*+)(?P=quote)\s*+:\s*+""")
+_NOTHING = re.compile(r"(?:null|None|undefined)\b")
+_QUOTED = re.compile(r"""[bru]{0,2}(?P<mark>\\*+["'])(?P<said>.*?)(?<!\\)(?P=mark)""", re.DOTALL)
+_SCALAR = re.compile(r"(?P<said>\[redacted\]|[\w.+-]++)(?=\s*+[,}\])])")
 _PARSER = msgspec.json.Decoder(float_hook=lambda digits: msgspec.Raw(digits.encode()))
 
 # Where a value stands: the place of its container, and its key or index there. The root is index 0 of None.
 _Place = tuple[Any, str | int]
+_Look = Callable[[str], str]
 
 
 class Redactor:
@@ -49,17 +61,15 @@ class Redactor:
         """Whether a key of this name holds a secret."""
         return _normal(key).endswith(self._entries)
 
-    def text(self, text: str) -> str:
-        """ "K=V" becomes "K=[redacted]": whatever follows the first = that has a matching key before it."""
-        tail, start = "", 0
-        while (at := text.find("=", start)) >= 0:
-            # Only the end of what stands before can match, so the time is linear however many = there are.
-            tail = (tail + _normal(text[start:at]))[-self._longest :]
-            start = at + 1
-            if start < len(text) and tail.endswith(self._entries):
-                return text if text[start:] == REDACTED else text[:start] + REDACTED
-            tail += "="
-        return text
+    def text(self, text: str, layers: int = _LAYERS) -> str:
+        """The text without its secrets: those of the JSON that it is, up to so many layers deep, or else what
+        follows a matching key in quotes and a colon, or "K=" to the end."""
+        if '"' in text or "'" in text:
+            inner = self._inside(text, layers)
+            if inner is not None:
+                return inner
+            text = self._without_keyed(text)
+        return self._without_assigned(text) if "=" in text else text
 
     def json(self, raw: bytes) -> tuple[bytes, tuple[str, ...]]:
         """The JSON text without its secrets, and the JSON Pointers of the values replaced. What cannot be
@@ -67,13 +77,20 @@ class Redactor:
         if self._is_clean(raw):
             return raw, ()
         try:
-            root = [_parse(raw)]
+            return self._parsed(raw, _LAYERS)
         except ValueError:
             return (raw, ()) if self.raw(raw) is not None else (f'"{REDACTED}"'.encode(), ("",))
-        places = self._redact(root, look_inside=packed.may_hold(raw))
-        if not places:
-            return raw, ()
-        return msgspec.json.encode(root[0]), tuple(sorted({_pointer(place) for place in places}))
+
+    def record(self, raw: bytes) -> bytes | None:
+        """A record as bytes to be kept: without its secrets where it is JSON, else as `raw` has it."""
+        try:
+            root = [_PARSER.decode(raw)]
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return self.raw(raw)
+        if self._is_clean(raw):
+            return raw
+        self._redact(root, self._looks(raw, _LAYERS))
+        return msgspec.json.encode(root[0])  # anew: of a key sent twice nobody saw the first
 
     def occurs(self, raw: bytes) -> bool:
         """Whether any entry occurs anywhere in these bytes."""
@@ -84,8 +101,8 @@ class Redactor:
         data = packed.unbase64(value)
         if self.occurs(value) or (data is not None and self.occurs(data)):
             return None
-        streams = [found for found in (value, data) if found is not None and packed.is_packed(found)]
-        hidden = any(map(self._occurs_inflated, streams)) if streams else self._hides(value)
+        inner = value if data is None else data
+        hidden = self._hides(inner) or (inner is data and not packed.is_packed(data) and self._hides(value))
         return None if hidden else value
 
     def _is_clean(self, raw: bytes) -> bool:
@@ -100,16 +117,92 @@ class Redactor:
             text = escape.sub(lambda found: chr(int(found[1], 16)), text)
         return _normal(text if self._searchable else text.replace("\\", ""))
 
-    def _hides(self, text: bytes) -> bool:
-        """Whether an entry occurs in something packed inside this text."""
-        return any(map(self._occurs_inflated, packed.embedded(text)))
+    def _parsed(self, raw: bytes, layers: int) -> tuple[bytes, tuple[str, ...]]:
+        """As `json`; ValueError where it is none."""
+        root = [_parse(raw)]
+        places = self._redact(root, self._looks(raw, layers))
+        if not places:
+            return raw, ()
+        return msgspec.json.encode(root[0]), tuple(sorted({_pointer(place) for place in places}))
 
-    def _occurs_inflated(self, data: bytes) -> bool:
+    def _looks(self, raw: bytes, layers: int) -> list[_Look]:
+        """What has to be done with each string of this JSON text; where none of it can matter, nothing."""
+        looks: list[_Look] = []
+        if any(mark in raw for mark in (b"=", b'\\"', b"'", b"\\u00")):
+            looks.append(lambda text: self.text(text, layers))
+        if packed.may_hold(raw):
+            looks.append(lambda text: REDACTED if self._hides(text.encode()) else text)
+        return looks
+
+    def _inside(self, text: str, layers: int) -> str | None:
+        """The text as JSON without its secrets; None where it is none."""
+        if text.lstrip()[:1] not in ("{", "[", '"'):
+            return None
+        raw = text.encode(errors="replace")
+        if self._is_clean(raw):
+            return text
+        if not layers:
+            return REDACTED
+        try:
+            clean, paths = self._parsed(raw, layers - 1)
+        except ValueError:
+            return None
+        return clean.decode() if paths else text
+
+    def _without_keyed(self, text: str) -> str:
+        """A string that is cut short or followed by anything but a scalar takes all that follows with it."""
+        parts: list[str] = []
+        at = 0
+        for key in _KEY.finditer(text):
+            if key.start() < at or not self.matches(key["key"]) or _NOTHING.match(text, key.end()):
+                continue
+            said = _QUOTED.match(text, key.end()) or _SCALAR.match(text, key.end())
+            if said is None:
+                parts += [text[at : key.end()], REDACTED]
+                at = len(text)
+                break
+            parts += [text[at : said.start("said")], REDACTED]
+            at = said.end("said")
+        clean = "".join([*parts, text[at:]])
+        return text if clean == text else clean
+
+    def _without_assigned(self, text: str) -> str:
+        """ "K=V" becomes "K=[redacted]": whatever follows the first = that has a matching key before it."""
+        tail, start = "", 0
+        while (at := text.find("=", start)) >= 0:
+            # Only the end of what stands before can match, so the time is linear however many = there are.
+            tail = (tail + _normal(text[start:at]))[-self._longest :]
+            start = at + 1
+            if start < len(text) and tail.endswith(self._entries):
+                return text if text[start:] == REDACTED else text[:start] + REDACTED
+            tail += "="
+        return text
+
+    def _hides(self, data: bytes) -> bool:
+        """Whether an entry occurs in something packed, or in base64, in these bytes, layer in layer; what
+        nobody can vouch for counts."""
+        waiting, opened = [data], 0
+        while waiting:
+            found: bytes | None = waiting.pop()
+            if found is not None and packed.is_packed(found):
+                found = self._inflated(found)
+            if found is None or opened > _OPENED:
+                return True
+            inner = list(packed.embedded(found))
+            if any(map(self.occurs, inner)):
+                return True
+            waiting += inner
+            opened += len(found)
+        return False
+
+    def _inflated(self, data: bytes) -> bytes | None:
+        """What this inflates to, nothing where that is long; None if an entry occurs or may hide in it."""
         decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-        searched, tail, rest = 0, "", ""
+        searched, tail, rest, kept, hides = 0, "", "", bytearray(), False
         last: tuple[str, str, bytes] | None = None
         for piece in packed.inflated(data):
             searched += len(piece)
+            kept += piece if searched <= _KEPT else b""
             if last == (tail, rest, piece):
                 continue  # a bomb repeats itself
             last = tail, rest, piece
@@ -118,53 +211,56 @@ class Redactor:
             rest = text[cut.start() :] if cut else ""
             normal = tail + self._searched_form(text[: len(text) - len(rest)])
             if searched > SEARCH_AT_MOST or self._holds_entry(normal):
-                return True
+                return None
             tail = normal[-self._longest :]
-        return False
+            hides = hides or packed.may_hold(piece)
+        if searched <= _KEPT:
+            return bytes(kept)
+        return None if hides else b""
 
-    def _redact(self, root: list[Any], *, look_inside: bool) -> list[_Place]:
+    def _redact(self, root: list[Any], looks: Sequence[_Look]) -> list[_Place]:
         """Replace in place, without recursion: a document may be as deep as the interpreter's stack."""
         places: list[_Place] = []
         waiting: list[tuple[Any, Any]] = [(root, None)]
         while waiting:
             node, place = waiting.pop()
             is_object = type(node) is dict
-            if is_object:
-                places += [(place, key) for key in self._rename(node)]
-            secrets = self._secret_keys(node) if is_object else ()
+            secrets: Container[str] = ()
+            if is_object and (special := [*filter(self._kinds.__getitem__, node)]):
+                places += [(place, key) for key in self._rename(node, special)]
+                secrets = self._secret_keys(node, special)
             for key, value in node.items() if is_object else enumerate(node):
-                if type(value) is str:
-                    clean = REDACTED if key in secrets else self.text(value) if "=" in value else value
-                    if look_inside and clean is value and self._hides(value.encode()):
-                        clean = REDACTED
-                    if clean is value:
-                        continue
-                elif key in secrets and value is not None:
+                kind = type(value)
+                if key in secrets and value is not None:
                     clean = REDACTED
-                else:
-                    if type(value) is dict or type(value) is list:
-                        waiting.append((value, (place, key)))
+                elif kind is dict or kind is list:
+                    waiting.append((value, (place, key)))
                     continue
-                node[key] = clean
-                places.append((place, key))
+                elif kind is str and looks:
+                    clean = value
+                    for look in looks:
+                        clean = look(clean)
+                else:
+                    continue
+                if clean is not value:
+                    node[key] = clean
+                    places.append((place, key))
         return places
 
-    def _rename(self, node: dict[str, Any]) -> list[str]:
+    def _rename(self, node: dict[str, Any], special: Iterable[str]) -> list[str]:
         """Mend the keys of an object that are a "K=V" themselves; their new names."""
-        old = [key for key in node if "=" in key and self._kinds[key] == _ASSIGNMENT]
+        old = [key for key in special if self._kinds[key] == _ASSIGNMENT]
         new = [self.text(key) for key in old]
         for before, after in zip(old, new, strict=True):
             node[after] = node.pop(before)
         return new
 
-    def _secret_keys(self, node: dict[str, Any]) -> Container[str]:
+    def _secret_keys(self, node: dict[str, Any], special: Sequence[str]) -> Container[str]:
         """The keys of an object whose values must go."""
         kinds = self._kinds
-        special = [key for key in node if kinds[key]]
-        if not special:
-            return ()
         secrets = [key for key in special if kinds[key] == _SECRET]
-        if any(kinds[key] == _NAME and _is_text(node[key]) and self.matches(node[key]) for key in special):
+        names = [node[key] for key in special if kinds[key] == _NAME]
+        if any(type(name) is str and kinds[name] == _SECRET for name in names):
             secrets += [key for key in special if kinds[key] == _VALUE]
         return secrets
 
@@ -190,10 +286,6 @@ class _Kinds(dict[str, str]):
         if self._redactor.text(key) is not key:
             return _ASSIGNMENT
         return {"key": _NAME, "name": _NAME, "value": _VALUE}.get(key.lower(), _PLAIN)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
 
 
 def _normal(text: str) -> str:

@@ -48,6 +48,10 @@ SECRETS = (
     | SECRET_KEYS.map(lambda key: f"a=b&{key} ={SECRET}")
     | SECRET_KEYS.map(lambda key: {f"{key}={SECRET}": 1})
     | SECRET_KEYS.map(lambda key: base64.b64encode(gzip.compress(f"{key}:{SECRET}".encode())).decode())
+    | SECRET_KEYS.map(lambda key: json.dumps({"a": [{key: SECRET}]}))
+    | SECRET_KEYS.map(lambda key: json.dumps([json.dumps({"name": key, "value": SECRET})], indent=1))
+    | SECRET_KEYS.map(lambda key: f"answered 400: {json.dumps({key: SECRET})[:-3]}")
+    | SECRET_KEYS.map(lambda key: base64.urlsafe_b64encode(json.dumps({key: SECRET}).encode()).decode())
 )
 DOCUMENTS = st.recursive(
     PLAIN | SECRETS,
@@ -159,6 +163,107 @@ def test_what_holds_no_secret_comes_back_as_the_same_object() -> None:
 )
 def test_an_assignment_to_a_secret_loses_what_follows(text: str, expected: str) -> None:
     assert REDACTOR.text(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"a": {"token": [1, "x"]}, "n": 1.50}', '{"a":{"token":"[redacted]"},"n":1.50}'),
+        (' [{"name": "Token", "value": 7}]', '[{"name":"Token","value":"[redacted]"}]'),
+        ('["https://h/?token=x", "y=z"]', '["https://h/?token=[redacted]","y=z"]'),
+        (json.dumps(json.dumps({"token": "x"})), json.dumps('{"token":"[redacted]"}')),
+        ('{"tokenizer": "x", "token": null}', '{"tokenizer": "x", "token": null}'),
+        ('HTTP 400: {"client_secret": "a\\"b", "n": 1}', 'HTTP 400: {"client_secret": "[redacted]", "n": 1}'),
+        ('said \\"token\\":\\"x\\" and more', 'said \\"token\\":\\"[redacted]\\" and more'),
+        ("{'password': b'x', 'n': 1}", "{'password': b'[redacted]', 'n': 1}"),
+        ("{'password': \"it's\", 'n': 1}", "{'password': \"[redacted]\", 'n': 1}"),
+        ("{'password': None, 'n': 1, 'token': 12.5}", "{'password': None, 'n': 1, 'token': [redacted]}"),
+        ('{"n": 1, "token": "cut off', '{"n": 1, "token": [redacted]'),
+        ('{"n": 1, "token": {"a": "x"}, "cut', '{"n": 1, "token": [redacted]'),
+        ('{"n": 1, "token": 17', '{"n": 1, "token": [redacted]'),
+        ('key "token" is missing: see "n"', 'key "token" is missing: see "n"'),
+        ("don't: it's 'fine'", "don't: it's 'fine'"),
+        ("[INFO] token refreshed", "[INFO] token refreshed"),
+    ],
+)
+def test_json_in_a_string_loses_its_secrets_and_keeps_its_form(text: str, expected: str) -> None:
+    assert REDACTOR.text(text) == expected
+    assert REDACTOR.text(expected) == expected
+    assert redacted({"body": text}) == ({"body": expected}, ("/body",) if text != expected else ())
+
+
+def test_json_quoted_ever_deeper_is_searched_and_never_makes_the_redactor_raise() -> None:
+    text = json.dumps({"token": SECRET})
+    for _ in range(8):
+        text = json.dumps(text)
+        assert SECRET not in REDACTOR.text(text)
+    # Every layer costs five bytes here, where the backslashes of others double.
+    deep = "".join(['"', "\\u005c" * 50_000, "u0022token", '"'])
+    assert "token" not in REDACTOR.text(deep) or REDACTOR.text(deep) == deep
+    hostile = '[{"token":1},"' * 20_000
+    assert REDACTOR.text(hostile).startswith('[{"token":[redacted]}')
+
+
+def test_hostile_quotes_and_backslashes_are_read_once() -> None:
+    for hostile in ("\\" * 1_000_000, '"' * 1_000_000, "'\"" * 500_000, '"a":' * 250_000, '" :' * 300_000):
+        assert REDACTOR.text(hostile) is hostile
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        base64.b64encode,
+        base64.urlsafe_b64encode,
+        base64.encodebytes,
+        lambda data: base64.b64encode(data).rstrip(b"="),
+    ],
+    ids=["standard", "url", "in lines", "unpadded"],
+)
+def test_a_string_that_hides_an_entry_in_base64_goes_whole(wrap: Any) -> None:
+    noise = "".join(chr(0x4E00 + n * 37 % 9000) for n in range(300))
+    for inner in ({"n": noise, "token": 1}, [{"n": noise, "name": "token"}], ["token", noise]):
+        for text in (json.dumps(inner), json.dumps(inner, indent=1), json.dumps(inner, ensure_ascii=False)):
+            for data in (text.encode(), gzip.compress(text.encode()), zlib.compress(text.encode())):
+                assert redacted({"body": wrap(data).decode()}) == ({"body": REDACTED}, ("/body",))
+                harmless = wrap(gzip.compress(text.replace("token", "takin").encode())).decode()
+                assert redacted({"body": harmless}) == ({"body": harmless}, ())
+
+
+def test_a_token_in_three_parts_stays_unless_its_claims_name_an_entry() -> None:
+    def jwt(claims: dict[str, Any]) -> str:
+        parts = ({"alg": "HS256", "typ": "JWT"}, claims)
+        encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts]
+        return ".".join([*encoded, "c2lnbmF0dXJl"])
+
+    assert redacted([jwt({"sub": "x"})]) == ([jwt({"sub": "x"})], ())
+    assert redacted([jwt({"sub": "x", "token": "y"})]) == ([REDACTED], ("/0",))
+
+
+def pack(data: str) -> str:
+    return base64.b64encode(gzip.compress(data.encode())).decode()
+
+
+def test_what_is_packed_within_what_is_packed_is_searched() -> None:
+    for depth in range(1, 6):
+        text, harmless = '{"token":1}', '{"takin":1}'
+        for _ in range(depth):
+            text, harmless = json.dumps({"inner": pack(text)}), json.dumps({"inner": pack(harmless)})
+        assert redacted({"a": text})[1] == ("/a",)
+        assert redacted({"a": harmless}) == ({"a": harmless}, ())
+        assert REDACTOR.raw(text.encode()[:-1]) is None
+        assert REDACTOR.raw(harmless.encode()[:-1]) == harmless.encode()[:-1]
+
+
+def test_what_is_too_long_to_be_opened_further_counts_as_a_secret_only_if_something_may_hide_in_it() -> None:
+    long = "x y " * 200_000
+    assert REDACTOR.raw(pack(json.dumps([long])).encode()) is not None
+    assert REDACTOR.raw(pack(json.dumps([pack('{"token":1}'), long])).encode()) is None
+
+
+def test_base64_escaped_in_broken_json_is_searched() -> None:
+    packed = base64.encodebytes(gzip.compress(os.urandom(500).hex().encode() + b"token")).decode()
+    for text in (json.dumps({"a": packed}), json.dumps({"a": f"see:\n{packed}"}).replace("+", "\\u002b")):
+        assert REDACTOR.raw(text.replace("/", "\\/").encode()[:-1]) is None
 
 
 def test_a_million_equal_signs_are_read_once() -> None:
