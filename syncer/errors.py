@@ -3,9 +3,11 @@
     SyncerError
     ├── ConfigError      the user mends the configuration or the command      exit 2
     ├── AuthError        the user mends credentials or rights                 connection stops
+    │   └── Forbidden    the user mends rights to one thing                   that thing is left out
     ├── TransientError   trying again later may help                          stream stops
     ├── NotFound         the source has no such record (any more)             the record is missing
     ├── RateLimited      the source said to wait                              everything waits
+    ├── Postponed        other work needs the requests                        the next poll tries again
     ├── Stopped          we were asked to stop                                work in hand is committed
     ├── ContractError    the source's answer cannot be trusted                the window stays
     ├── RecordError      one record cannot be used                            quarantine
@@ -59,6 +61,10 @@ class AuthError(SyncerError):
     """The source refused the credentials or the rights of their owner."""
 
 
+class Forbidden(AuthError):
+    """The source answered 403: the rights may be missing for this one thing alone."""
+
+
 class TransientError(SyncerError):
     """A fault that may pass: timeouts, cut connections, 5xx, answers cut short."""
 
@@ -73,6 +79,10 @@ class RateLimited(SyncerError):
     def __init__(self, message: str, until: datetime) -> None:
         super().__init__(message)
         self.until = until
+
+
+class Postponed(SyncerError):
+    """What was to be asked can wait, and must: its part of the source's limit is used."""
 
 
 class Stopped(SyncerError):

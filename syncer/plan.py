@@ -21,6 +21,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = timedelta(days=1)
 _FIRST_LOOK = timedelta(hours=1)
 _RAREST_LOOK = timedelta(hours=6)
+_WRONG_CLOCK = timedelta(minutes=1)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -39,6 +40,21 @@ def live_window(
     if watermark is None:
         watermark, lookback = now, max(lookback, _FIRST_LOOK)
     return Window(max(min(watermark, now) - lookback, horizon_start), now)
+
+
+def believable(
+    watermark: datetime | None, asked_at: datetime | None, source_now: datetime, now: datetime
+) -> datetime | None:
+    """Return the watermark, or what the source's clock showed when it was set where that is clearly earlier.
+
+    `now` and `asked_at` are by one clock of ours, which need not be right: only the time between them counts. A source
+    whose clock was hours ahead for a while, at one node of a gateway, has moved the watermark over what it had not
+    shown yet.
+    """
+    if watermark is None or asked_at is None:
+        return watermark
+    shown = source_now - (now - asked_at)
+    return watermark if watermark <= shown + _WRONG_CLOCK else shown
 
 
 def lost_span(watermark: datetime | None, horizon_start: datetime) -> Window | None:

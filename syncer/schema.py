@@ -16,6 +16,7 @@ from sqlalchemy import (
     Column,
     Computed,
     DateTime,
+    Double,
     Identity,
     Index,
     Integer,
@@ -334,6 +335,7 @@ watermarks = Table(
     _time("last_success_at", "When a pass over this partition last succeeded."),
     _text("last_error", "What went wrong last; null after a success."),
     _time("last_error_at", "When it went wrong."),
+    _time("asked_at", "When the window was begun that moved the watermark last (database clock)."),
     schema=DAEMON,
     comment="How far each partition has been copied.",
 )
@@ -436,8 +438,11 @@ rate_limits = Table(
     _time("not_before", "No request may be made before this instant (database clock)."),
     _text("reason", "What the source said."),
     _time("updated_at", "When it was said.", nullable=False),
+    Column("limit_requests", BigInteger, comment="Requests that the source allows in limit_seconds."),
+    Column("limit_seconds", Double, comment="Seconds in which limit_requests may be made."),
+    _json("spending", "Requests made lately by purpose, as far as they count against the limit."),
     schema=DAEMON,
-    comment="What the sources said about waiting; kept over restarts, shared by all processes.",
+    comment="What the sources said about limits and waiting; kept over restarts, shared by all processes.",
 )
 
 grants = Table(

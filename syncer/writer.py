@@ -29,8 +29,9 @@ _AGAIN = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
 class Writer:
     """Runs database work in order, one transaction each."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
+        self._monotonic = monotonic
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="warehouse")
         self._anchor: tuple[datetime, float] | None = None
 
@@ -43,7 +44,7 @@ class Writer:
 
     async def start(self) -> None:
         """Reach the warehouse and learn its time."""
-        before = time.monotonic()
+        before = self._monotonic()
         self._anchor = (await self.run(_clock), before)
 
     def now(self) -> datetime:
@@ -51,7 +52,7 @@ class Writer:
         if self._anchor is None:
             raise WarehouseError("the warehouse was not reached yet")
         said, at = self._anchor
-        return said + timedelta(seconds=time.monotonic() - at)
+        return said + timedelta(seconds=self._monotonic() - at)
 
     def close(self) -> None:
         """Wait for the work at hand and give the thread back."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -49,7 +50,10 @@ class FakeTime:
         await asyncio.sleep(0)
 
     def clock(self) -> Clock:
-        return Clock(now=lambda: self.now, sleep=self.sleep)
+        return Clock(now=lambda: self.now, sleep=self.sleep, monotonic=self.monotonic)
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.slept.total_seconds()
 
 
 def settings(**changes: Any) -> Connection:
@@ -69,9 +73,9 @@ class Bench:
         """Make one pass."""
 
         async def once() -> Report:
-            writer = Writer(self.engine)
+            writer = Writer(self.engine, self.clock.monotonic)
             await writer.start()
-            gate = Gate(self.clock)
+            gate = Gate(self.clock, at_once=connection.max_concurrency)
             source = connect(connection, gate)
             encoder = Encoder(Redactor(connection.redact_keys))
             tenant = Tenant(connection=connection, source=source, gate=gate, writer=writer, encoder=encoder)

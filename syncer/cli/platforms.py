@@ -30,7 +30,7 @@ def platforms() -> Mapping[str, PlatformSpec]:
 def open_tenant(connection: Connection, engine: Engine) -> Tenant:
     """A configured tenant with all that works on it; makes no request yet. Raises ConfigError."""
     module = importlib.import_module(f"{sources.__name__}.{connection.platform}")
-    gate = Gate(Clock(), connection.requests_per_second)
+    gate = Gate(Clock(), connection.requests_per_second, connection.max_concurrency)
     return Tenant(
         connection=connection,
         source=module.connect(connection, gate),

@@ -78,7 +78,7 @@ def document(each: Pass[Any]) -> dict[str, Any]:
         "lost": report.lost,
         "unserved": report.unserved,
         "waits": each.tenant.gate.waits,
-        "waiting_until": each.tenant.gate.not_before if each.tenant.gate.is_waiting else None,
+        "waiting_until": each.tenant.gate.waiting_until,
         "stopped": report.stopped,
         "error": error_document(report.error) if report.error else None,
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from syncer.http.answer import Answer, Incomplete, Rate, Refused, TooLarge, wait_of
 from syncer.http.client import NO_ANSWER, Client, Manners, Traffic
-from syncer.http.gate import Clock, Gate
+from syncer.http.gate import Clock, Gate, doing
 from syncer.http.session import Token, jwt_lifetime
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Token",
     "TooLarge",
     "Traffic",
+    "doing",
     "jwt_lifetime",
     "wait_of",
 ]

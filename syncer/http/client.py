@@ -17,7 +17,7 @@ import httpx
 from msgspec import Struct, field
 
 from syncer.config import Connection
-from syncer.errors import AuthError, NotFound, RateLimited, SyncerError, TransientError
+from syncer.errors import AuthError, Forbidden, NotFound, RateLimited, SyncerError, TransientError
 from syncer.http.answer import Answer, Incomplete, Rate, Refused, http_date, retry_after
 from syncer.http.gate import Gate
 from syncer.http.session import Held, Session, Token
@@ -78,6 +78,10 @@ class Manners(Protocol):
 class _Unauthorized(Exception):
     """The source did not accept the token."""
 
+    def __init__(self, held: Held | None) -> None:
+        super().__init__()
+        self.held = held
+
 
 class Client:
     """Reads from one tenant."""
@@ -102,14 +106,14 @@ class Client:
         and Refused included.
         """
         url = self._url(path, query)
-        held = await self._held()
         try:
-            return await self._persevere(lambda: self._get_once(url, held, endpoint, parse))
-        except _Unauthorized:
-            pass
+            return await self._persevere(lambda: self._get_once(url, self._held, endpoint, parse))
+        except _Unauthorized as refused:
+            used = refused.held
         try:
-            renewed = await self._renewed(held)
-            return await self._persevere(lambda: self._get_once(url, renewed, endpoint, parse))
+            return await self._persevere(
+                lambda: self._get_once(url, lambda: self._renewed(used), endpoint, parse)
+            )
         except _Unauthorized:
             raise AuthError(
                 f"{self._place} does not accept the token (401)", self._manners.credentials
@@ -135,7 +139,7 @@ class Client:
 
     async def _renewed(self, held: Held | None) -> Held:
         if self._session is None:
-            raise _Unauthorized
+            raise _Unauthorized(held)
         return await self._session.renewed(held)
 
     async def _persevere(self, attempt: Callable[[], Awaitable[T]]) -> T:
@@ -147,20 +151,24 @@ class Client:
             await self._clock.sleep(pause * (0.5 + self._clock.random()))
         return await attempt()
 
-    async def _get_once(self, url: str, held: Held | None, endpoint: str, parse: Callable[[bytes], T]) -> T:
-        await self.gate.admit()
-        request = httpx.Request("GET", url)
-        self._manners.sign(request, held.token.value if held else None)
-        answer = await self._exchange(request, endpoint)
-        if answer.status == 401:
-            raise _Unauthorized
-        self._judge(answer, endpoint)
+    async def _get_once(
+        self,
+        url: str,
+        hold: Callable[[], Awaitable[Held | None]],
+        endpoint: str,
+        parse: Callable[[bytes], T],
+    ) -> T:
+        async with self.gate.request():
+            held = await hold()
+            request = httpx.Request("GET", url)
+            self._manners.sign(request, held.token.value if held else None)
+            answer = await self._exchange(request, endpoint)
+            if answer.status == 401:
+                raise _Unauthorized(held)
+            self._judge(answer, endpoint)
         return self._parsed(answer, endpoint, parse)
 
     async def _obtain(self) -> Token:
-        return await self._persevere(self._obtain_once)
-
-    async def _obtain_once(self) -> Token:
         self.gate.check()
         request = self._manners.token_request()
         assert request is not None
@@ -194,7 +202,9 @@ class Client:
     def _judge(self, answer: Answer, endpoint: str) -> None:
         """Return if the answer can be used; raises what else it means. Waits reach the gate first."""
         rate = Rate.of(answer.headers)
-        self.traffic.rate = rate or self.traffic.rate
+        if rate is not None:
+            self.traffic.rate = rate
+            self.gate.note_rate(rate)
         wait = self._wait(answer, rate)
         if wait is not None:
             reason = f"{self._place} limits requests ({answer.status} on {endpoint})"
@@ -222,7 +232,7 @@ class Client:
     def _refusal(self, status: int, endpoint: str) -> SyncerError:
         place = self._place
         if status == 403:
-            return AuthError(f"{place} does not allow to read {endpoint} (403)", self._manners.rights)
+            return Forbidden(f"{place} does not allow to read {endpoint} (403)", self._manners.rights)
         if status == 404:
             return NotFound(f"{place} has no such {endpoint} (404)")
         if status >= 500 or status in (408, 425):

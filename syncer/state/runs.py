@@ -1,17 +1,16 @@
-"""Connections known to the warehouse, what the daemon did and when, and what the sources said about waiting."""
+"""Connections known to the warehouse, and what the daemon did and when."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from msgspec import Struct
 from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from syncer.errors import ConfigError
-from syncer.schema import connections, rate_limits, runs
+from syncer.schema import connections, runs
 
 
 def register_connection(db: Connection, connection_id: str, platform: str, base_url: str) -> None:
@@ -79,42 +78,3 @@ def end_run(db: Connection, run_id: str, state: str, counts: Mapping[str, Any], 
 def forget_runs(db: Connection, older_than: timedelta) -> None:
     """Delete what is noted of runs that began longer ago."""
     db.execute(delete(runs).where(runs.c.started_at < func.clock_timestamp() - older_than))
-
-
-class Wait(Struct, frozen=True):
-    """What a source said about waiting, as it is written down: its end by the database's clock, and what is left."""
-
-    until: datetime
-    left: timedelta
-    reason: str | None
-
-
-_WAIT = (rate_limits.c.not_before, rate_limits.c.not_before - func.clock_timestamp(), rate_limits.c.reason)
-
-
-def remaining_wait(db: Connection, connection_id: str) -> Wait | None:
-    """The wait that is on, whichever process was told; None where there is none."""
-    row = db.execute(select(*_WAIT).where(rate_limits.c.connection_id == connection_id)).first()
-    wait = Wait(*row) if row is not None and row[0] is not None else None
-    return wait if wait and wait.left > timedelta(0) else None
-
-
-def note_wait(db: Connection, connection_id: str, wait: timedelta, reason: str) -> Wait:
-    """Keep what the source said about waiting, and return what is kept: a longer wait already known stays."""
-    statement = insert(rate_limits).values(
-        connection_id=connection_id,
-        not_before=func.clock_timestamp() + wait,
-        reason=reason,
-        updated_at=func.clock_timestamp(),
-    )
-    row = db.execute(
-        statement.on_conflict_do_update(
-            index_elements=list(rate_limits.primary_key.columns),
-            set_={
-                "not_before": func.greatest(rate_limits.c.not_before, statement.excluded.not_before),
-                "reason": statement.excluded.reason,
-                "updated_at": statement.excluded.updated_at,
-            },
-        ).returning(*_WAIT)
-    ).one()
-    return Wait(*row)

@@ -29,6 +29,7 @@ class Watermark(Struct, frozen=True):
     hint: str | None = None
     swept_at: datetime | None = None
     last_success_at: datetime | None = None
+    asked_at: datetime | None = None
 
 
 def watermark(db: Connection, connection_id: str, partition: str, stream: str = EXECUTIONS) -> Watermark:
@@ -46,8 +47,12 @@ def advance(
     start: datetime,
     covered: datetime,
     lookback_from: datetime,
+    asked_at: datetime,
 ) -> None:
-    """Move the watermark to the end of what has been proved; it starts a span where there was none."""
+    """Move the watermark to the end of what has been proved; it starts a span where there was none.
+
+    `asked_at` is when the window's end was the source's now.
+    """
     statement = insert(watermarks).values(
         connection_id=connection_id,
         stream=EXECUTIONS,
@@ -55,6 +60,7 @@ def advance(
         watermark_at=covered,
         complete_from=start,
         lookback_from=lookback_from,
+        asked_at=asked_at,
     )
     excluded = statement.excluded
     db.execute(
@@ -64,6 +70,7 @@ def advance(
                 "watermark_at": func.greatest(watermarks.c.watermark_at, excluded.watermark_at),
                 "lookback_from": func.greatest(watermarks.c.lookback_from, excluded.lookback_from),
                 "complete_from": func.coalesce(watermarks.c.complete_from, excluded.complete_from),
+                "asked_at": excluded.asked_at,
             },
         )
     )

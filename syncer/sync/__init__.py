@@ -105,10 +105,13 @@ async def _keep_history(session: Session) -> None:
 async def _sync(session: Session, only: Sequence[str]) -> None:
     partitions = await _look(session, only)
     chosen = Span(partitions=partitions if only else None)
+    await session.release()
     await _steps(session, chosen)
+    await session.release()
     await _history(session, "initial", partitions)
     if not only:
         await _history_of_deleted(session)
+    await session.release()
     await _steps(session, chosen)
     await _steps(session, chosen, running=True)
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
 from msgspec import Struct
 from sqlalchemy import Connection as Database
 
-from syncer.errors import ContractError, NotFound, TransientError
+from syncer.budget import Purpose
+from syncer.errors import ContractError, Forbidden, NotFound, Postponed, TransientError
+from syncer.http import doing
 from syncer.load.executions import (
     Loaded,
     OpenRow,
@@ -30,7 +33,7 @@ from syncer.load.executions import (
 from syncer.load.steps import StepsRead
 from syncer.model import ExecutionRef, Reject, Window
 from syncer.paging import Answer, Asked, Portion, Span, Verdict, read_window
-from syncer.plan import OpenExecution, due_for_look, live_window, lost_span, open_looks
+from syncer.plan import OpenExecution, believable, due_for_look, live_window, lost_span, open_looks
 from syncer.state import audit, watermarks
 from syncer.state.audit import Finding
 from syncer.state.leases import Lease
@@ -71,32 +74,40 @@ async def sync_live(session: Session, partition: str, seen: Seen, every: timedel
             return True
         if every and hint:
             await session.let_pass(hint.shown_by)
-        horizon = session.horizon_start()
-        window = live_window(mark.watermark_at, session.source_now(), session.connection.lookback, horizon)
-        if lost := lost_span(mark.watermark_at, horizon):
-            await _note_lost(session, lease, lost)
-        if mark.watermark_at is None and horizon < window.start:
-            await _open_history(session, lease, Window(horizon, window.start))
-
-        def move(db: Database, covered: datetime) -> None:
-            watermarks.advance(
-                db,
-                session.name,
-                partition,
-                start=window.start,
-                covered=covered,
-                lookback_from=covered - session.connection.lookback,
-            )
-
-        await _read(session, lease, window, move, seen)
-        stood = hint.text if hint and hint.shown_by <= window.end else None
-        await session.commit(
-            lease,
-            lambda db, now: watermarks.note_success(
-                db, session.name, EXECUTIONS, partition, now=now, hint=stood
-            ),
-        )
+        is_sweep = bool(every) and hint is not None and hint.text == mark.hint
+        with doing(Purpose.SWEEP if is_sweep else Purpose.LIVE), suppress(Postponed):
+            await _read_live(session, lease, mark, hint, seen)
         return True
+
+
+async def _read_live(session: Session, lease: Lease, mark: Watermark, hint: Hint | None, seen: Seen) -> None:
+    """Read from the watermark less the lookback to the source's now."""
+    partition, lookback = lease.key.partition, session.connection.lookback
+    began, horizon = session.asked(), session.horizon_start()
+    watermark = believable(mark.watermark_at, mark.asked_at, began.source_at, began.at)
+    window = live_window(watermark, began.source_at, lookback, horizon)
+    if lost := lost_span(watermark, horizon):
+        await _note_lost(session, lease, lost)
+    if watermark is None and horizon < window.start:
+        await _open_history(session, lease, Window(horizon, window.start))
+
+    def move(db: Database, covered: datetime) -> None:
+        watermarks.advance(
+            db,
+            session.name,
+            partition,
+            start=window.start,
+            covered=covered,
+            lookback_from=covered - lookback,
+            asked_at=began.at,
+        )
+
+    await _read(session, lease, window, move, seen)
+    stood = hint.text if hint and hint.shown_by <= window.end else None
+    await session.commit(
+        lease,
+        lambda db, now: watermarks.note_success(db, session.name, EXECUTIONS, partition, now=now, hint=stood),
+    )
 
 
 async def sync_last(session: Session, partition: str, seen: Seen) -> bool:
@@ -136,7 +147,8 @@ async def sync_history(session: Session, entry: LedgerEntry) -> bool:
             return False
         current = await session.writer.run(lambda db: watermarks.current_entry(db, session.name, entry))
         if current is not None:
-            await _copy_entry(session, lease, current)
+            with doing(session.purpose_of_history(current.position)):
+                await _copy_entry(session, lease, current)
         return True
 
 
@@ -189,8 +201,8 @@ async def sync_open(session: Session, partition: str, seen: Seen, every: timedel
     async with session.lease(EXECUTIONS, partition, "open") as lease:
         if lease is None:
             return False
-        horizon, source_now = session.horizon_start(), session.source_now()
-        await session.commit(lease, lambda db, now: age_out(db, session.name, horizon, now))
+        source_now = session.source_now()
+        await session.commit(lease, lambda db, now: age_out(db, session.name, session.certain_horizon(), now))
         rows = await session.writer.run(lambda db: open_executions(db, session.name, partition))
         previous = await session.writer.run(
             lambda db: watermarks.watermark(db, session.name, partition, watermarks.OPEN).swept_at
@@ -201,7 +213,8 @@ async def sync_open(session: Session, partition: str, seen: Seen, every: timedel
             if row.ref.execution_id not in seen.ids
             and (every is None or _is_due(session, row, previous, source_now, every))
         }
-        await _look_at(session, lease, due, seen)
+        with doing(Purpose.OPEN):
+            await _look_at(session, lease, due, seen)
         if every and due:
             await session.commit(
                 lease, lambda db, _now: watermarks.note_sweep(db, session.name, partition, source_now)
@@ -230,14 +243,23 @@ async def _look_at(session: Session, lease: Lease, due: Mapping[str, OpenRow], s
             else:
                 await _look(session, lease, due[look].ref)
             session.note_answer()
-        except (TransientError, ContractError) as error:  # its own: the others must not grow stale
+        except (TransientError, ContractError, Forbidden) as error:  # its own: the others must not grow stale
             await session.note_failure(EXECUTIONS, lease.key.partition, error)
 
 
 async def partitions_to_look_at(session: Session) -> list[str]:
     """Partitions with executions whose row may still change, or that left the horizon unsettled."""
-    horizon = session.horizon_start()
+    horizon = session.certain_horizon()
     return await session.writer.run(lambda db: partitions_with_open(db, session.name, horizon))
+
+
+async def read_again(session: Session, partition: str, window: Window) -> bool:
+    """Read a window whatever was read before; False where another process is at its history."""
+    async with session.lease(EXECUTIONS, partition, "history") as lease:
+        if lease is None:
+            return False
+        await _read(session, lease, window, _stay)
+        return True
 
 
 def _stay(_db: Database, _covered: datetime) -> None:

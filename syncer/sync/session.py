@@ -17,10 +17,12 @@ import structlog
 from msgspec import Struct, field
 from sqlalchemy import Connection as Database
 
+from syncer.budget import Purpose
 from syncer.config import Connection
 from syncer.encode import Encoder
 from syncer.errors import (
     ContractError,
+    Forbidden,
     LeaseLost,
     NotFound,
     RateLimited,
@@ -34,8 +36,9 @@ from syncer.load.executions import Reading
 from syncer.paging import Asked
 from syncer.plan import horizon_start
 from syncer.sources import Source
-from syncer.state import leases, runs, watermarks
+from syncer.state import leases, limits, watermarks
 from syncer.state.leases import Lease, LeaseKey
+from syncer.sync.budget import Budget
 from syncer.sync.hints import MARGIN, Hints
 from syncer.writer import Writer
 
@@ -47,6 +50,9 @@ HEARTBEAT = leases.DURATION.total_seconds() / 3
 
 GIVE_UP_AFTER = 3
 """Transient failures in a row, over all partitions, before the source counts as away."""
+
+URGENT_WITHIN = timedelta(hours=24)
+"""How close to the horizon history is when it may take half of what the source allows."""
 
 BUSY_PAUSE = 1.0
 LONGEST_BUSY_PAUSE = 15.0
@@ -116,6 +122,10 @@ class Tenant(Struct, frozen=True, kw_only=True):
     owner: str = field(default_factory=leases.new_owner)
     held: set[LeaseKey] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        """Let every request be granted by the budget that all processes share."""
+        self.gate.supply = Budget(self.connection, self.gate, self.writer).take
+
     async def close(self) -> None:
         """Give the source's connections back, and wait for the transaction at hand."""
         await self.source.close()
@@ -142,6 +152,7 @@ class Session:
         self._clock = self.gate.clock.now
         self._sleep = self.gate.clock.sleep
         self._deadline = deadline
+        self.gate.deadline = deadline or self.gate.deadline
         self._failed = self.log.debug if is_quiet else self.log.warning
         self._owner = tenant.owner
         self._all_held = tenant.held
@@ -169,6 +180,21 @@ class Session:
         if now is not None and now < instant <= now + MARGIN:
             await self._doze((instant - now) / timedelta(seconds=1))
 
+    def certain_horizon(self) -> datetime:
+        """The oldest instant that may still be served, by whichever clock is behind: nothing is given up early."""
+        now = min(self.source_now(), self.writer.now())
+        return horizon_start(now, self.connection.horizon)
+
+    def purpose_of_history(self, oldest: datetime) -> Purpose:
+        """What reading history counts as whose oldest part not copied is so old."""
+        is_urgent = oldest < self.horizon_start() + URGENT_WITHIN
+        return Purpose.URGENT if is_urgent else Purpose.HISTORY
+
+    async def release(self) -> None:
+        """Leave what the source allows to work of other kinds: what was done so far is over."""
+        if self.gate.limit:
+            await self.writer.run(lambda db: limits.release(db, self.name))
+
     def horizon_start(self, margin: timedelta = timedelta(seconds=60)) -> datetime:
         """The oldest instant the source still serves, with a margin for a request on its way."""
         return horizon_start(self.source_now(), self.connection.horizon, margin)
@@ -192,7 +218,10 @@ class Session:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Keep leases alive and remember earlier waits while the body works."""
-        self._heed(await self.writer.run(lambda db: runs.remaining_wait(db, self.name)))
+        self._heed(await self.writer.run(lambda db: limits.remaining_wait(db, self.name)))
+        self.gate.limit = self.gate.limit or await self.writer.run(
+            lambda db: limits.told_limit(db, self.name)
+        )
         heartbeat = asyncio.create_task(self._keep_leases())
         try:
             yield
@@ -201,7 +230,7 @@ class Session:
             with suppress(asyncio.CancelledError):
                 await heartbeat
 
-    def _heed(self, wait: runs.Wait | None) -> None:
+    def _heed(self, wait: limits.Wait | None) -> None:
         """Wait as the source has told another process, or this one before."""
         if wait:
             self.gate.heed(wait.until, wait.left, wait.reason or "the source said to wait")
@@ -211,15 +240,17 @@ class Session:
             await asyncio.sleep(HEARTBEAT)
             for lease in tuple(self._held):
                 with suppress(LeaseLost, WarehouseError):  # the next commit under it will find out
-                    self._heed(await self.commit(lease, lambda db, _now: runs.remaining_wait(db, self.name)))
+                    self._heed(
+                        await self.commit(lease, lambda db, _now: limits.remaining_wait(db, self.name))
+                    )
 
     @asynccontextmanager
     async def lease(self, stream: str, partition: str, lane: str) -> AsyncIterator[Lease | None]:
         """Hold a lease while the body works; None where another process holds it. Raises while we are to wait."""
         key = LeaseKey(self.name, stream, partition, lane)
 
-        def take(db: Database) -> tuple[Lease | None, runs.Wait | None]:
-            wait = runs.remaining_wait(db, self.name)
+        def take(db: Database) -> tuple[Lease | None, limits.Wait | None]:
+            wait = limits.remaining_wait(db, self.name)
             if wait and (self.gate.is_waiting or self.gate.is_news(wait.until)):
                 return None, wait
             return leases.acquire(db, key, self._owner, self._all_held), wait
@@ -307,7 +338,7 @@ class Session:
         if is_own:
             self._own_faults += 1
             return
-        self._faults = self._faults + 1 if isinstance(error, TransientError) else 0
+        self._faults = self._faults + 1 if isinstance(error, TransientError | Forbidden) else 0
         if self._faults >= GIVE_UP_AFTER:
             raise error
 
@@ -315,7 +346,7 @@ class Session:
         """Sleep as long as the source says, having written it down; Stopped where that is longer than we may."""
         remaining = limit.until - self._clock()
         reason = self.gate.reason or limit.message
-        self._heed(await self.writer.run(lambda db: runs.note_wait(db, self.name, remaining, reason)))
+        self._heed(await self.writer.run(lambda db: limits.note_wait(db, self.name, remaining, reason)))
         if self._deadline is not None and limit.until >= self._deadline:
             raise Stopped(f"the source asks to wait until {limit.until:%Y-%m-%d %H:%M:%S} UTC")
         if self.gate.first_to_tell(limit.until):
@@ -336,8 +367,6 @@ class Session:
 
     def check_stop(self) -> None:
         """Raise Stopped if we were asked to stop or the time given is over."""
-        if self._deadline is not None and self._clock() >= self._deadline:
-            self.gate.stop("the time given is over")
         with suppress(RateLimited):
             self.gate.check()
 
@@ -393,5 +422,5 @@ class _Crew(Generic[Item]):
             if not await self._work(item):
                 self.busy.append(item)
             self._session.note_answer()
-        except (TransientError, ContractError, NotFound, LeaseLost) as error:
+        except (TransientError, ContractError, NotFound, LeaseLost, Forbidden) as error:
             await self._session.note_failure(self._stream, self._name(item), error)

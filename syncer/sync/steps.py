@@ -14,8 +14,10 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 from sqlalchemy import Connection as Database
 
+from syncer.budget import Purpose
 from syncer.encode import Encoder
-from syncer.errors import ContractError, NotFound, TransientError
+from syncer.errors import ContractError, Forbidden, NotFound, TransientError
+from syncer.http import doing
 from syncer.load.steps import StepsRead, due_steps, load_steps, mark_failed
 from syncer.model import ExecutionRef, Reject
 from syncer.state.leases import Lease
@@ -60,7 +62,9 @@ async def sync_steps(
                 return True
             former = refs
             session.report.steps_expected = session.report.steps_read + len(refs)
-            await _work_off(session, lease, refs)
+            oldest = min(ref.created_at for ref in refs)
+            with doing(session.purpose_of_history(oldest) if lane == "history" else Purpose.STEPS):
+                await _work_off(session, lease, refs)
             if is_one_round:
                 return True
         return True
@@ -157,7 +161,7 @@ async def _read(session: Session, lease: Lease, ref: ExecutionRef) -> StepsRead:
         answer = await session.source.read_steps(ref)
     except NotFound:
         return StepsRead(ref=ref, answer=None, asked_at=asked)
-    except (TransientError, ContractError):
+    except (TransientError, ContractError, Forbidden):
         await session.commit(lease, lambda db, now: _put_off(db, session.name, ref, now))
         raise
     return StepsRead(ref=ref, answer=answer, asked_at=asked)

@@ -12,9 +12,9 @@ from sqlalchemy import Connection as Database
 from syncer import plan
 from syncer.decode.record import LONGEST_ID
 from syncer.encode import Encoder
-from syncer.errors import ContractError, NotFound, TransientError
+from syncer.errors import AuthError, ContractError, Forbidden, NotFound, TransientError
 from syncer.load.workflows import WorkflowRow, known_workflows, load_workflows, mark_deleted
-from syncer.model import Workflow
+from syncer.model import Page, Workflow
 from syncer.paging import Listing, Verdict, read_listing
 from syncer.state import watermarks
 from syncer.state.leases import Lease
@@ -35,7 +35,7 @@ async def sync_workflows(session: Session, only: Sequence[str] = ()) -> list[str
         known = await session.writer.run(lambda db: known_workflows(db, session.name))
         listed: list[str] = []
         answers = read_listing(
-            session.source.list_workflows,
+            lambda page: _page(session, page),
             session.asked,
             lambda workflow: workflow.workflow_id,
             session.source.paging.page_size,
@@ -46,6 +46,14 @@ async def sync_workflows(session: Session, only: Sequence[str] = ()) -> list[str
             else:
                 await _conclude(session, lease, answer)
         return listed
+
+
+async def _page(session: Session, number: int) -> Page[Workflow]:
+    """One page of the list; without the right to read that, nothing can be read at all."""
+    try:
+        return await session.source.list_workflows(number)
+    except Forbidden as error:
+        raise AuthError(error.message, error.hint) from error
 
 
 async def _land(
@@ -112,7 +120,7 @@ async def _with_definition(session: Session, workflow: Workflow, known: Known) -
         detailed = await session.source.read_workflow(workflow.workflow_id)
     except NotFound:  # deleted since it was listed
         return _without_revision(workflow)
-    except (TransientError, ContractError) as error:  # its own: all the others wait for this page
+    except (TransientError, ContractError, Forbidden) as error:  # its own: all the others wait for this page
         await session.note_failure(watermarks.WORKFLOWS, workflow.workflow_id, error, is_own=True)
         return _without_revision(workflow)
     carried = {name: value for name, value in structs.asdict(detailed).items() if value is not UNSET}

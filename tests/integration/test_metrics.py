@@ -18,7 +18,7 @@ from syncer.http import NO_ANSWER
 from syncer.service.metrics import PER_CONNECTION, Metrics
 from syncer.service.web import look
 from syncer.simulator import Outline, Simulator
-from syncer.state.runs import note_wait
+from syncer.state.limits import note_wait
 from syncer.state.standing import Standing
 from tests.integration.flows import FlowBench, qualys
 from tests.integration.vitals import FakePoller, FakeService

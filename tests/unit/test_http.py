@@ -246,11 +246,9 @@ def test_gate_spaces_requests_evenly_and_saves_up_no_turns() -> None:
     gate = Gate(time.clock, requests_per_second=4)
 
     async def work() -> None:
-        for _ in range(3):
-            await gate.admit()
-        time.elapsed += 100
-        await gate.admit()
-        await gate.admit()
+        for pause in (0, 0, 100, 0, 0):
+            async with gate.request():
+                time.elapsed += pause
 
     asyncio.run(work())
     assert time.sleeps == [0.25, 0.25, 0.25]
@@ -262,8 +260,9 @@ def test_a_stop_or_wait_that_comes_while_waiting_for_the_turn_holds() -> None:
     time.during_sleep = lambda: gate.stop("a signal came")
 
     async def work() -> None:
-        await gate.admit()
-        await gate.admit()
+        for _ in range(2):
+            async with gate.request():
+                pass
 
     with pytest.raises(Stopped, match="a signal came"):
         asyncio.run(work())

@@ -19,7 +19,7 @@ from syncer.embedded import EmbeddedServer, installed_programs
 from syncer.embedded.server import CLUSTER
 from syncer.errors import SyncerError, WarehouseError
 from syncer.http import Gate
-from syncer.state import runs
+from syncer.state import limits
 from syncer.warehouse import check_version, engine, head, is_behind
 from syncer.warehouse.revisions import OLDEST_SERVER
 
@@ -112,19 +112,19 @@ class View:
         if not other:
             yield ok("name", f"known to the warehouse since {shown(stored.first_synced_at)} UTC")
 
-    def wait(self, connection: Connection) -> runs.Wait | None:
+    def wait(self, connection: Connection) -> limits.Wait | None:
         """What the source has said about waiting, if that is on."""
         if not self.is_known:
             return None
         with self._looking.connect() as db:
-            return runs.remaining_wait(db, connection.name)
+            return limits.remaining_wait(db, connection.name)
 
     def note_wait(self, connection: Connection, gate: Gate) -> None:
         """Keep what the source said about waiting, so that the next command heeds it."""
         if self.is_known and gate.is_waiting and gate.not_before:
             left = gate.not_before - gate.clock.now()
             with self.engine.begin() as db:
-                runs.note_wait(db, connection.name, left, gate.reason)
+                limits.note_wait(db, connection.name, left, gate.reason)
 
 
 @contextmanager

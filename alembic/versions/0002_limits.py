@@ -1,0 +1,41 @@
+"""Limits are shared between processes, and a watermark remembers when its window was begun.
+
+The statements are frozen: what schema.py and views/ say later is for later migrations.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+ASKED_AT = "When the window was begun that moved the watermark last (database clock)."
+LIMITS = "What the sources said about limits and waiting; kept over restarts, shared by all processes."
+WAITS = "What the sources said about waiting; kept over restarts, shared by all processes."
+COLUMNS = (
+    ("limit_requests", sa.BigInteger(), "Requests that the source allows in limit_seconds."),
+    ("limit_seconds", sa.Double(), "Seconds in which limit_requests may be made."),
+    ("spending", JSONB(), "Requests made lately by purpose, as far as they count against the limit."),
+)
+
+
+def upgrade() -> None:
+    op.add_column(
+        "watermarks", sa.Column("asked_at", sa.DateTime(timezone=True), comment=ASKED_AT), schema="syncer"
+    )
+    for name, type_, comment in COLUMNS:
+        op.add_column("rate_limits", sa.Column(name, type_, comment=comment), schema="syncer")
+    op.create_table_comment("rate_limits", LIMITS, existing_comment=WAITS, schema="syncer")
+
+
+def downgrade() -> None:
+    op.drop_column("watermarks", "asked_at", schema="syncer")
+    for name, _, _ in COLUMNS:
+        op.drop_column("rate_limits", name, schema="syncer")
+    op.create_table_comment("rate_limits", WAITS, existing_comment=LIMITS, schema="syncer")
