@@ -146,7 +146,7 @@ def _step(
 
 def _shares(attempts: Sequence[Attempt], served: Sequence[NodePayload]) -> list[list[NodePayload]]:
     """Give each attempt the payloads served for it, in the order of the events they name."""
-    places = {
+    places: dict[str | None, tuple[int, int]] = {
         event.event_id: (index, place)
         for index, attempt in enumerate(attempts)
         for place, event in enumerate(attempt)
@@ -154,10 +154,10 @@ def _shares(attempts: Sequence[Attempt], served: Sequence[NodePayload]) -> list[
     elsewhere = (len(attempts) - 1, len(attempts[-1]))
     shares: list[list[NodePayload]] = [[] for _ in attempts]
     for payload in served:
-        shares[places.get(payload.event_id or "", elsewhere)[0]].append(payload)
+        shares[places.get(payload.event_id, elsewhere)[0]].append(payload)
     for share in shares:
         if len(share) > 1:
-            share.sort(key=lambda own: (places.get(own.event_id or "", elsewhere), msgspec.json.encode(own)))
+            share.sort(key=lambda own: (places.get(own.event_id, elsewhere), msgspec.json.encode(own)))
     return shares
 
 

@@ -60,11 +60,8 @@ class Reading(Struct, frozen=True, kw_only=True):
 
 
 class Loaded(Struct, kw_only=True):
-    """What became of a page: counts by fate, and the ids that are still open."""
+    """What became of a page: the ids that are still open, the rows refused, how many are missing."""
 
-    new: int = 0
-    changed: int = 0
-    unchanged: int = 0
     open_ids: set[str] = set()
     refused: list[tuple[Columns, str]] = []
     missing: int = 0
@@ -106,7 +103,6 @@ def load_executions(db: Connection, rows: Sequence[Columns], reading: Reading) -
     idle -= {row["execution_id"] for row, _ in loaded.refused}
     _touch(db, reading, {key: stored[key] for key in (*same, *sorted(idle))})
     set_variables(db, reading, {key: latest[key]["variables"] for key in same if "variables" in latest[key]})
-    loaded.new, loaded.changed, loaded.unchanged = len(new), len(changed), len(same)
     loaded.open_ids = {row["execution_id"] for row in (*new, *changed) if row["settled_at"] is None}
     loaded.open_ids |= {key for key in same if not stored[key].is_settled}
     return loaded

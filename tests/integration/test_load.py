@@ -7,13 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from msgspec import structs
 from sqlalchemy import Engine, text
 
 from syncer.decode.payload import Payload
-from syncer.decode.redact import Redactor
-from syncer.encode import Encoder
-from syncer.load.executions import Reading, load_executions
+from syncer.load.executions import load_executions
 from syncer.load.steps import StepsRead, load_steps
 from syncer.load.workflows import load_workflows
 from syncer.model import (
@@ -22,53 +19,15 @@ from syncer.model import (
     Node,
     Outcome,
     Reject,
-    Role,
     StepAnswer,
-    StepEvent,
     Workflow,
 )
 from syncer.state.quarantine import put_aside
 from syncer.state.watermarks import WORKFLOWS, note_success
 from syncer.sync.workflows import to_row
+from tests.integration.rows import ENCODER, NOW, event, execution, one, reading, steps, write
 
-NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
-ENCODER = Encoder(Redactor(["password"]))
 BAD = "a\x00b\ud800c"
-
-
-def reading(asked_at: datetime = NOW, **changes: Any) -> Reading:
-    plain = Reading(
-        connection_id="c",
-        partition="w",
-        asked_at=asked_at,
-        source_at=asked_at,
-        now=asked_at,
-        settle=timedelta(minutes=2),
-        with_steps=True,
-    )
-    return structs.replace(plain, **changes)
-
-
-def execution(**changes: Any) -> Execution:
-    plain = Execution(
-        execution_id="e",
-        workflow_id="w",
-        created_at=NOW - timedelta(hours=1),
-        outcome=Outcome.RUNNING,
-        status="Running",
-    )
-    return structs.replace(plain, **changes)
-
-
-def write(engine: Engine, *executions: Execution, at: Reading | None = None) -> None:
-    with engine.begin() as db:
-        loaded = load_executions(db, [ENCODER.execution(each) for each in executions], at or reading())
-        assert loaded.refused == []
-
-
-def one(engine: Engine, query: str) -> Any:
-    with engine.connect() as db:
-        return db.execute(text(query)).one()
 
 
 def test_an_answer_that_says_nothing_of_the_outcome_leaves_it_and_the_end_as_they_are(engine: Engine) -> None:
@@ -120,28 +79,6 @@ def test_an_execution_found_open_again_is_not_final_any_more(engine: Engine) -> 
     assert one(
         engine, "SELECT outcome, ended_at, settled_at, _final_at, steps_state FROM history.executions"
     ) == ("running", None, None, None, "due")
-
-
-def event(**changes: Any) -> StepEvent:
-    plain = StepEvent(
-        execution_id="e",
-        event_id="v",
-        node_id="n",
-        created_at=NOW,
-        outcome=Outcome.FAILED,
-        role=Role.END,
-        ended_at=NOW,
-    )
-    return structs.replace(plain, **changes)
-
-
-def steps(engine: Engine, *events: StepEvent, at: datetime = NOW) -> list[tuple[str, str]]:
-    ref = ExecutionRef(
-        execution_id="e", workflow_id="w", partition="w", created_at=NOW - timedelta(hours=1), has_ended=True
-    )
-    read = StepsRead(ref=ref, answer=StepAnswer(events=events), asked_at=at)
-    with engine.begin() as db:
-        return load_steps(db, "c", [read], ENCODER, now=at).refused
 
 
 def test_text_that_postgresql_cannot_hold_is_repaired_in_every_column(engine: Engine) -> None:

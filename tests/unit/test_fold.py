@@ -157,6 +157,7 @@ def test_positions_rank_nodes_by_their_first_events() -> None:
         ({"started_at": None}, {"started_at": at(5.1), "created_at": at(0)}),
         ({"started_at": at(4.9), "created_at": at(9)}, {"started_at": UNSET}),
         ({"started_at": UNSET, "event_order": 2}, {"event_order": 3, "created_at": at(0)}),
+        ({"event_order": 0, "created_at": at(9)}, {"event_order": 1, "created_at": at(0)}),
         ({"event_order": 0}, {"event_order": None, "created_at": at(0)}),
         ({"event_order": 1}, {"event_order": UNSET, "created_at": at(0)}),
         ({"created_at": at(1)}, {"created_at": at(2)}),
@@ -167,6 +168,7 @@ def test_positions_rank_nodes_by_their_first_events() -> None:
         "creation for a null start",
         "creation for no start",
         "order",
+        "order 0 before 1",
         "null order last",
         "no order last",
         "creation",
@@ -207,6 +209,34 @@ def test_of_two_copies_of_an_event_the_one_updated_later_counts() -> None:
     for events in ([old, new, undated], [undated, new, old]):
         (step,) = fold(events, execution_ended=True)
         assert (step.outcome, step.event_count) == (Outcome.SUCCEEDED, 1)
+
+
+@pytest.mark.parametrize("messages", [("a", "z"), ("z", "a")])
+def test_a_copy_updated_later_counts_even_where_it_takes_an_end_back(messages: tuple[str, str]) -> None:
+    ended = event("1", 0, "Success", updated_at=at(1), message=messages[0], output=payload("1"))
+    reopened = event("1", 0, "Running", updated_at=at(2), message=messages[1])
+    for events in ([ended, reopened], [reopened, ended]):
+        assert fold(events, execution_ended=False)[0].outcome is Outcome.RUNNING
+
+
+@pytest.mark.parametrize("messages", [("a", "z"), ("z", "a")])
+def test_of_two_copies_updated_at_once_the_one_with_an_end_counts(messages: tuple[str, str]) -> None:
+    begun = event("1", 0, "Running", updated_at=at(1), message=messages[0], input=payload("1"))
+    ended = event("1", 0, "Success", updated_at=at(1), message=messages[1])
+    for events in ([begun, ended], [ended, begun]):
+        (step,) = fold(events, execution_ended=False)
+        assert (step.outcome, step.ended_at) == (Outcome.SUCCEEDED, at(0.5))
+
+
+@pytest.mark.parametrize("messages", [("a", "z"), ("z", "a")])
+@pytest.mark.parametrize("carried", [{"input": payload("1")}, {"output": payload("1")}])
+def test_of_two_copies_updated_at_once_the_one_that_carries_more_counts(
+    carried: dict[str, Payload], messages: tuple[str, str]
+) -> None:
+    bare = event("1", 0, "Success", updated_at=at(1), message=messages[0])
+    full = event("1", 0, "Success", updated_at=at(1), message=messages[1], **carried)
+    for events in ([bare, full], [full, bare]):
+        assert fold(events, execution_ended=False)[0].message == messages[1]
 
 
 @pytest.mark.parametrize("spellings", [(b'{"b": 1}', b'{"b":1}'), (b'{"b":1}', b'{"b": 1}')])
