@@ -66,7 +66,7 @@ def check(raw: bytes) -> Safety:
         return Safety.REFUSED
     if not (b"\\u" in raw and _BAD_ESCAPE.search(raw)) and not _has_long_number(raw):
         return Safety.SAFE
-    return Safety.SAFE if _mend(raw) == raw else Safety.REPAIRABLE
+    return Safety.SAFE if mended(raw) == raw else Safety.REPAIRABLE
 
 
 def repair(raw: bytes) -> bytes | None:
@@ -77,7 +77,7 @@ def repair(raw: bytes) -> bytes | None:
         raise ValueError("not JSON")
     if safety is Safety.REFUSED:
         return None
-    return raw if safety is Safety.SAFE else _mend(raw)
+    return raw if safety is Safety.SAFE else mended(raw)
 
 
 def _is_strict(raw: bytes) -> bool:
@@ -115,7 +115,8 @@ def _has_long_number(raw: bytes) -> bool:
     return False
 
 
-def _mend(raw: bytes) -> bytes:
+def mended(raw: bytes) -> bytes:
+    """The copy of a text that `check` calls REPAIRABLE."""
     raw = raw.removeprefix(scan.BOM)
     if not raw.isascii():
         raw = raw.decode(errors="replace").encode()

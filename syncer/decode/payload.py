@@ -126,7 +126,9 @@ def _stored(
     if safety is Safety.SAFE:
         clean, paths = redactor.json(text)
         return Payload(clean, "text" if is_text else "decoded", size, None, paths)
-    mended = jsonb.repair(text)
+    if safety is Safety.NOT_JSON:
+        raise ValueError("not JSON")
+    mended = jsonb.mended(text) if safety is Safety.REPAIRABLE else None
     raw = _kept(_as_sent(layers), [*layers, text], redactor)
     if mended is None:
         return Payload(None, "unsafe", size, raw)

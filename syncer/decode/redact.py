@@ -23,7 +23,7 @@ REDACTED = "[redacted]"
 # Raw bytes are searched as far as they inflate, up to here; nobody can vouch for what goes on beyond.
 SEARCH_AT_MOST = 512 * 1024 * 1024
 # What inflates to no more than this is opened further, layer by layer; all layers together may hold _OPENED.
-_KEPT, _OPENED = 256 * 1024, 16 * 1024 * 1024
+_KEPT, _OPENED = 512 * 1024, 16 * 1024 * 1024
 # JSON in a string in JSON: so deep it is read, and beyond that a string with an entry in it goes whole.
 _LAYERS = 4
 # Keys repeat in every record, so the verdict on them is remembered; a hostile source must not fill memory.
