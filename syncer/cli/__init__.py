@@ -43,6 +43,7 @@ COMMANDS = {
     "run": "Run the service: poll every connection until stopped.",
     "backfill": "Copy a span of history.",
     "status": "Show how far everything is copied.",
+    "verify": "Compare the warehouse with the source, and repair it.",
     "quarantine": "Look at records put aside, and try them again.",
     "db": "The warehouse's URL; the embedded server.",
     "config": "Show the configuration in force.",

@@ -16,6 +16,10 @@ from syncer.schema import window_audit
 from syncer.state.watermarks import EXECUTIONS
 
 
+DIFFERS = "differs"
+"""The verdict on a window of which the warehouse holds something else than the source lists."""
+
+
 class Finding(Struct, frozen=True):
     """A window that is disputed, unproved or lost: the total told and the distinct ids read, where known."""
 
