@@ -1,14 +1,17 @@
 """Mutation testing: `python -m tests.mutation [GROUP ...]` changes one thing at a time and asks whether a test fails.
 
 Each group of `groups.py` is copied to build/mutants/, given to mutmut and written to build/mutants/GROUP.md: the
-figures, and every mutant that lives. Run again, only those are tried that lived or whose function changed.
+figures, and every mutant that lives. Run again, only those are tried that lived or whose function changed. With
+`--sample N` as many of a group's mutants are drawn, always the same ones.
 Invariant: the working tree is never touched, and mutmut's operators are its own.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -22,10 +25,15 @@ from tests.mutation.groups import GROUPS, Group
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "mutants"
 COPIED = ("syncer", "tests", "alembic", "pyproject.toml", "config.example.toml")
-ALIVE = ("survived", "no tests", "suspicious", "not checked")
-STATUS = {0: "survived", 33: "no tests", 5: "no tests", 1: "killed", 3: "killed", None: "not checked"} | dict.fromkeys(
-    (36, -24, 24, 152, 255), "timeout"
-)
+CAUGHT = ("killed", "timeout")
+STATUS = {
+    0: "survived",
+    33: "no tests",
+    5: "no tests",
+    1: "killed",
+    3: "killed",
+    None: "not checked",
+} | dict.fromkeys((36, -24, 24, 152, 255), "timeout")
 
 SETUP = """[mutmut]
 source_paths=
@@ -48,16 +56,36 @@ use_git_change_detection=false
 """
 
 
-def main(names: list[str]) -> None:
+LIST = """
+from pathlib import Path
+from mutmut.mutation.file_mutation import mutate_file_contents
+from mutmut.utils.file_utils import walk_mutatable_files
+from mutmut.utils.format_utils import get_mutant_name
+for path in sorted(walk_mutatable_files()):
+    for name in mutate_file_contents(str(path), Path(path).read_text()).mutant_names:
+        print(get_mutant_name(path, name))
+"""
+
+
+def main() -> None:
     """Run the groups named, or all."""
+    options = argparse.ArgumentParser(prog="python -m tests.mutation")
+    options.add_argument("groups", nargs="*", choices=[*GROUPS, []], default=list(GROUPS))
+    options.add_argument("--sample", type=int, metavar="N")
+    given = options.parse_args()
     os.environ["CI"] = "1"  # hypothesis: the same examples for every mutant
     with _database():
-        for name in names or list(GROUPS):
-            folder = BUILD / name
-            _prepare(folder, GROUPS[name])
-            again = [key for key, status, _ in _results(folder) if status in ALIVE]
-            _mutmut(folder, "run", "--max-children", "1", *again)
-            (BUILD / f"{name}.md").write_text("\n".join(_report(folder)) + "\n")
+        for name in given.groups:
+            _run(BUILD / name, GROUPS[name], given.sample)
+
+
+def _run(folder: Path, group: Group, sample: int | None) -> None:
+    _prepare(folder, group)
+    keys = _python(folder, "-c", LIST).split()
+    drawn = keys if sample is None else random.Random(sample).sample(keys, min(sample, len(keys)))
+    fates = {key: status for key, status, _ in _results(folder)}
+    _mutmut(folder, "run", "--max-children", "1", *(key for key in drawn if fates.get(key) not in CAUGHT))
+    folder.with_suffix(".md").write_text("\n".join(_report(folder, set(drawn))) + "\n")
 
 
 @contextmanager
@@ -89,10 +117,13 @@ def _prepare(folder: Path, group: Group) -> None:
     (folder / "setup.cfg").write_text(text)
 
 
-def _mutmut(folder: Path, *arguments: str) -> str:
-    command = [sys.executable, "-m", "mutmut", *arguments]
-    shown = arguments[0] == "show"
-    return subprocess.run(command, cwd=folder, check=True, text=True, capture_output=shown).stdout or ""
+def _mutmut(folder: Path, *arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "mutmut", *arguments], cwd=folder, check=True)
+
+
+def _python(folder: Path, *arguments: str) -> str:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=folder, check=True, text=True, stdout=subprocess.PIPE).stdout
 
 
 def _results(folder: Path) -> Iterator[tuple[str, str, str]]:
@@ -103,19 +134,22 @@ def _results(folder: Path) -> Iterator[tuple[str, str, str]]:
             yield key, STATUS.get(code, "suspicious"), module
 
 
-def _report(folder: Path) -> Iterator[str]:
+def _report(folder: Path, drawn: set[str]) -> Iterator[str]:
     results = list(_results(folder))
-    yield "| module | mutants | caught | timed out | alive | score |\n| --- | --- | --- | --- | --- | --- |"
+    yield "| module | mutants | tried | caught | timed out | alive | score |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
     for module in dict.fromkeys(module for *_, module in results):
-        fates = Counter(status for _, status, own in results if own == module)
-        alive = sum(fates[status] for status in ALIVE)
-        total = fates.total()
-        score = f"{100 * (total - alive) / total:.1f} %"
-        yield f"| {module} | {total} | {fates['killed']} | {fates['timeout']} | {alive} | {score} |"
+        own = [(key, status) for key, status, where in results if where == module]
+        fates = Counter(status for key, status in own if key in drawn)
+        tried, caught = fates.total(), sum(fates[status] for status in CAUGHT)
+        score = f"{100 * caught / max(tried, 1):.1f} %"
+        yield (
+            f"| {module} | {len(own)} | {tried} | {fates['killed']} | {fates['timeout']} | {tried - caught} | {score} |"
+        )
     for key, status, _ in results:
-        if status in ALIVE:
-            yield f"\n### {key} ({status})\n\n```diff\n{_mutmut(folder, 'show', key).strip()}\n```"
+        if key in drawn and status not in CAUGHT:
+            yield f"\n### {key} ({status})\n\n```diff\n{_python(folder, '-m', 'mutmut', 'show', key).strip()}\n```"
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

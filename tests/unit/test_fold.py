@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -231,7 +232,7 @@ def test_of_two_copies_updated_at_once_the_one_with_an_end_counts(messages: tupl
 @pytest.mark.parametrize("messages", [("a", "z"), ("z", "a")])
 @pytest.mark.parametrize("carried", [{"input": payload("1")}, {"output": payload("1")}])
 def test_of_two_copies_updated_at_once_the_one_that_carries_more_counts(
-    carried: dict[str, Payload], messages: tuple[str, str]
+    carried: dict[str, Any], messages: tuple[str, str]
 ) -> None:
     bare = event("1", 0, "Success", updated_at=at(1), message=messages[0])
     full = event("1", 0, "Success", updated_at=at(1), message=messages[1], **carried)
