@@ -9,28 +9,37 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from syncer.config import Settings, Warehouse
 from syncer.embedded import EmbeddedServer
-from syncer.warehouse import check_version, engine, migrate
+from syncer.warehouse import check_version, engine, explain, migrate
 
 
 @contextmanager
 def reached(warehouse: Warehouse) -> Iterator[Engine]:
     """An engine on the warehouse, whatever its schema; the embedded server is started and stays up."""
-    made = engine(started_url(warehouse))
-    try:
+    with _explained(engine(started_url(warehouse))) as made:
         yield made
-    finally:
-        made.dispose()
 
 
 @contextmanager
 def ready(settings: Settings) -> Iterator[Engine]:
     """An engine on a warehouse of this version; migrated first, unless `warehouse.auto_migrate` is false."""
-    made = open_warehouse(settings)
+    with _explained(open_warehouse(settings)) as made:
+        yield made
+
+
+@contextmanager
+def _explained(made: Engine) -> Iterator[Engine]:
+    """Tell of locks that nobody knew what to do about, and dispose of the engine at the end."""
     try:
         yield made
+    except DBAPIError as error:
+        told = explain(error.orig, made.url) if error.orig else None
+        if told is None:
+            raise
+        raise told from error
     finally:
         made.dispose()
 

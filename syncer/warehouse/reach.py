@@ -79,15 +79,37 @@ _FAULTS = (
     ),
     _Fault("42P01|42703|3F000", "^$", "its schema lacks something: {said}", "run `syncer migrate`"),
     _Fault("53[12]00", "^$", "it has run out of space: {said}", "give it more disk or memory"),
+    _Fault("53...", "^$", "a limit of its configuration is reached: {said}", "raise that limit"),
     _Fault("25006", "^$", "it only reads: {said}", "point warehouse.url to the primary server"),
+    _Fault(
+        "55P03|40P01|40001",
+        "^$",
+        "other sessions hold locks on what is to be written: {said}",
+        "end them (see pg_stat_activity), then try again",
+    ),
+    _Fault(
+        "57014",
+        "^$",
+        "it canceled a statement: {said}",
+        "try again; if it is statement_timeout, raise it for the user in warehouse.url",
+    ),
+    _Fault(
+        "25P0[34]|57P05",
+        "terminating connection due to",
+        "it ended a session of ours: {said}",
+        "raise that timeout for the user in warehouse.url",
+    ),
+    _Fault("58...|XX...", "^$", "it reports a fault of its own: {said}", "see the server's log"),
 )
+_LOCKS = frozenset({"55P03", "40P01", "40001"})
 
 
 def engine(url: str) -> Engine:
     """A pool of connections to the warehouse that also works behind PgBouncer.
 
     Faults of the server, of rights and of the schema surface as WarehouseError. Errors of data, keys and
-    locks keep their SQLAlchemy type: whoever writes knows what to do about them.
+    locks keep their SQLAlchemy type: whoever writes knows what to do about them, and can `explain` those of locks
+    when nothing helped.
     """
     made = create_engine(
         _address(url),
@@ -127,15 +149,18 @@ def _speak_utc(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None
 
 
 def _translate(context: ExceptionContext) -> WarehouseError | None:
+    error = context.original_exception
     if context.is_pre_ping:  # the pool answers a lost connection with a new one
         return None
-    return explain(context.original_exception, context.engine.url if context.engine else None)
+    if isinstance(error, psycopg.Error) and error.sqlstate in _LOCKS:
+        return None
+    return explain(error, context.engine.url if context.engine else None)
 
 
 def explain(error: BaseException, url: URL | None) -> WarehouseError | None:
-    """What a driver's error means to a person; None where it is about data, keys or locks.
+    """What a driver's error means to a person; None where it is about data or keys.
 
-    For what passes SQLAlchemy by, such as COPY; an engine made here does it by itself.
+    For what passes SQLAlchemy by, such as COPY, and for locks; with the rest an engine made here does it by itself.
     """
     url = url or URL.create(_DRIVER)
     if not isinstance(error, psycopg.Error):

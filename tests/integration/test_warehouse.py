@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError, ProgrammingError
 
 from alembic import command
 from syncer import schema, warehouse
@@ -318,6 +318,37 @@ def test_a_missing_right_is_named(filled: Engine, role: str) -> None:
         become(db, role)
         with pytest.raises(WarehouseError, match="lacks a right: permission denied"):
             db.execute(text("SELECT 1 FROM history.steps"))
+
+
+@pytest.mark.parametrize(
+    ("state", "told", "hint"),
+    [
+        ("53100", "run out of space", "more disk"),
+        ("53400", "a limit of its configuration is reached", "raise that limit"),
+        ("57014", "it canceled a statement", "statement_timeout"),
+        ("25P03", "it ended a session of ours", "raise that timeout"),
+        ("58030", "a fault of its own", "the server's log"),
+        ("XX001", "a fault of its own", "the server's log"),
+    ],
+)
+def test_what_the_server_refuses_is_told_with_what_to_do(
+    filled: Engine, state: str, told: str, hint: str
+) -> None:
+    raising = f"DO $$ BEGIN RAISE EXCEPTION 'so it is' USING ERRCODE = '{state}'; END $$"
+    with pytest.raises(WarehouseError, match=f"{told}: so it is") as caught:
+        execute(filled, raising)
+    assert hint in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("state", ["55P03", "40P01", "40001"])
+def test_locks_keep_their_type_for_whoever_tries_again_and_are_told_when_nothing_helped(
+    filled: Engine, state: str
+) -> None:
+    raising = f"DO $$ BEGIN RAISE EXCEPTION 'so it is' USING ERRCODE = '{state}'; END $$"
+    with pytest.raises(OperationalError) as caught:
+        execute(filled, raising)
+    assert isinstance(caught.value.orig, psycopg.Error)
+    assert "hold locks" in str(warehouse.explain(caught.value.orig, filled.url))
 
 
 def test_errors_of_data_and_keys_keep_their_type_for_whoever_writes(filled: Engine) -> None:

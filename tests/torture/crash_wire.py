@@ -130,10 +130,13 @@ class _Talk:
         answers.start()
         with suppress(OSError):
             self._ask(requests)
-        for each in (self._server, self._client):
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_WR)
+        with suppress(OSError):
+            self._server.shutdown(socket.SHUT_WR)
         answers.join()
+        # Closed with something unread, the socket would be reset, and the server's last words would be lost.
+        with suppress(OSError):
+            while requests.read(65536):
+                pass
 
     def _start(self, requests: BinaryIO) -> bool:
         """The greeting, which has no type; what is offered before it (TLS, GSS) is declined."""
@@ -172,7 +175,7 @@ class _Talk:
                     break
                 self._client.sendall(frame)
         with suppress(OSError):
-            self._client.shutdown(socket.SHUT_RDWR)
+            self._client.shutdown(socket.SHUT_WR)
 
 
 def _frames(stream: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
