@@ -25,6 +25,17 @@ _KEEPALIVES = {
     "keepalives_count": 4,
     "tcp_user_timeout": 60_000,
 }
+# The same the other way round. A process that is suspended, or a machine that is gone, in the middle of a transaction
+# would hold its locks for as long, and every process that takes over would wait for them. Whoever runs the server may
+# have set a shorter time. Minutes, because rows are folded and encoded between two statements.
+_SESSION = """\
+SET TIME ZONE 'UTC';
+SET tcp_keepalives_idle = 20;
+SET tcp_keepalives_interval = 10;
+SET tcp_keepalives_count = 4;
+SELECT set_config('idle_in_transaction_session_timeout', '5min', false)
+WHERE current_setting('idle_in_transaction_session_timeout') = '0'
+"""
 
 
 class _Fault(NamedTuple):
@@ -124,7 +135,7 @@ def engine(url: str) -> Engine:
             **_KEEPALIVES,
         },
     )
-    event.listen(made, "connect", _speak_utc)
+    event.listen(made, "connect", _agree)
     event.listen(made, "handle_error", _translate)
     return made
 
@@ -142,9 +153,9 @@ def _address(url: str) -> URL:
     return parsed.set(drivername=_DRIVER)
 
 
-def _speak_utc(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-    # A statement, not a startup option: PgBouncer refuses `options` but carries TimeZone along.
-    connection.cursor().execute("SET TIME ZONE 'UTC'")
+def _agree(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    # Statements, not startup options: PgBouncer refuses `options` but carries TimeZone along.
+    connection.cursor().execute(_SESSION)
     connection.commit()
 
 

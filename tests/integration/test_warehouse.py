@@ -8,6 +8,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -82,6 +83,10 @@ def scalar(made: Engine, sql: str) -> object:
 
 def become(db: Connection, role: str) -> None:
     db.execute(text("SELECT set_config('role', :role, true)"), {"role": role})
+
+
+def address(made: Engine) -> str:
+    return made.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def with_password(url: str, password: str) -> str:
@@ -273,6 +278,20 @@ def test_every_spelling_of_the_url_works_and_the_session_is_in_utc(database_url:
         assert scalar(made, "SHOW TimeZone") == "UTC"
         assert scalar(made, "SHOW application_name") == "syncer"
         made.dispose()
+
+
+def test_a_session_that_was_left_in_a_transaction_is_ended_by_the_server(filled: Engine) -> None:
+    assert scalar(filled, "SHOW idle_in_transaction_session_timeout") == "5min"
+    assert scalar(filled, "SHOW tcp_keepalives_idle") == "20"
+    filled.dispose()
+    execute(filled, f"ALTER DATABASE {filled.url.database} SET idle_in_transaction_session_timeout = '20ms'")
+    filled.dispose()
+    with filled.connect() as db, psycopg.connect(address(filled), autocommit=True) as other:
+        pid = db.scalar(text("SELECT pg_backend_pid()"))
+        while other.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone():
+            time.sleep(0.01)
+        with pytest.raises(WarehouseError, match="it ended a session of ours"):
+            db.execute(text("SELECT 1"))
 
 
 def refusal(url: str) -> str:
