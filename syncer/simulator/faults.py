@@ -27,7 +27,7 @@ from syncer.simulator.wire import Answer, Flood, Request
 GIGABYTE = 1 << 30
 SILENCE = 30.0
 """Seconds for which a silent source says nothing; then it answers after all."""
-CLOSED_FOR = 0.05
+CLOSED_FOR = 0.02
 """Seconds for which a source refuses connections."""
 
 _BLOCK = 1 << 20
@@ -106,8 +106,8 @@ def _too_many_at_once(_case: Case) -> Told:
 def _to_wait(case: Case) -> Told:
     wait = case.wait()
     limits = (
-        ("X-RateLimit-Limit", "300"),
-        ("X-RateLimit-Window-Sec", "3600"),
+        ("X-RateLimit-Limit", "120"),
+        ("X-RateLimit-Window-Sec", "60"),
         ("X-RateLimit-Remaining", "0"),
         ("X-RateLimit-ToWait-Sec", str(wait)),
     )

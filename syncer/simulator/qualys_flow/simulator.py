@@ -6,14 +6,16 @@ Invariant: every request is recorded with what was answered. It must not know it
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
+from syncer.simulator.bustle import Bustle
 from syncer.simulator.clock import Clock
 from syncer.simulator.faults import Faults, Rates
 from syncer.simulator.history import Outline, invent
 from syncer.simulator.qualys_flow.gate import Credentials, Gate, Limiter
+from syncer.simulator.qualys_flow.lies import LyingShelf
 from syncer.simulator.qualys_flow.refusals import Refused, rate_headers, refusal, throttled
 from syncer.simulator.qualys_flow.routes import Route, Shelf, body_of, route
 from syncer.simulator.qualys_flow.seeds import NOW, SeedShelf
@@ -55,7 +57,7 @@ class Simulator(World):
         self.requests: list[Seen] = []
         self._gate = Gate(clock, self.credentials)
         self._limiter = Limiter()
-        self.shelf = shelf or InventedShelf(self)
+        self.shelf: Shelf = shelf or InventedShelf(self)
 
     @classmethod
     def from_seeds(cls) -> Simulator:
@@ -86,6 +88,16 @@ class Simulator(World):
         faults = Faults(seed, rates, endpoint_of=lambda request: route(request).endpoint, clock=self.clock)
         self.fault = faults
         return faults
+
+    def lie(self, rates: Mapping[str, float], *, seed: int = 1) -> LyingShelf:
+        """Let lists lie, by kind (see `lies`), until the shelf confesses."""
+        self.shelf = lying = LyingShelf(self.shelf, seed, rates)
+        return lying
+
+    def bustle(self, rates: Mapping[str, float], *, seed: int = 1) -> Bustle:
+        """Let things happen between pages, by kind (see `Bustle`), until that is told to be calm."""
+        self.after_page = bustle = Bustle(self, seed, rates)
+        return bustle
 
     def clear_requests(self) -> None:
         with self.lock:

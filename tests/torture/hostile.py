@@ -1,0 +1,146 @@
+"""Passes over a simulated Qualys Flow that lies, breaks and dawdles, in time that runs as fast as it is slept away.
+
+Invariant: while it is slept, time passes at the source as it does here, so a wait that is kept costs milliseconds and
+one that is not is seen. It must not know which faults there are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import Engine, text
+
+from syncer.config import Connection
+from syncer.decode.redact import Redactor
+from syncer.encode import Encoder
+from syncer.http import Clock, Gate
+from syncer.simulator import Simulator
+from syncer.sync import Report, Session, Tenant, sync
+from syncer.writer import Writer
+from tests.integration.flows import FlowBench
+from tests.passes import Connect, Work
+from tests.torture.crash_promises import broken_promises, progress, went_back
+from tests.torture.judge import judge
+from tests.torture.table import note
+
+HASTE = 0.005
+"""Real seconds for a slept one, and at most."""
+
+MOST_PASSES = 20
+"""Passes within which everything that is to happen does."""
+
+
+class Hurried:
+    """A clock that sleeping moves forward, at the source as well."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        self._simulator = simulator
+        self.slept = 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+        self._simulator.clock.advance(max(seconds, 0.0))
+        await asyncio.sleep(HASTE * min(seconds, 1.0))
+
+    def clock(self) -> Clock:
+        return Clock(
+            now=lambda: datetime.now(UTC) + timedelta(seconds=self.slept),
+            monotonic=lambda: time.monotonic() + self.slept,
+            sleep=self.sleep,
+        )
+
+
+class HurriedWriter(Writer):
+    """The warehouse, whose time passes with that of everybody else, from one pass to the next as well."""
+
+    def __init__(self, engine: Engine, clock: Clock, slept: float) -> None:
+        super().__init__(engine, clock.monotonic)
+        self._before = timedelta(seconds=slept)
+
+    def now(self) -> datetime:
+        return super().now() + self._before
+
+
+class HostileBench(FlowBench):
+    """One warehouse and one source that cannot be relied on."""
+
+    def __init__(self, engine: Engine, simulator: Simulator, url: str, **changes: Any) -> None:
+        self.time = Hurried(simulator)
+        super().__init__(engine, self.time.clock())
+        self._simulator = simulator
+        self._url = url
+        self._changes = {"page_size": 5, "max_response_bytes": 1 << 22, **changes}
+
+    def passes(self, number: int, **changes: Any) -> list[Report]:
+        """Passes one after the other; after each no promise is broken and none is taken back."""
+        reports = []
+        for _ in range(number):
+            before = progress(self.engine)
+            reports.append(self.once(**changes))
+            assert broken_promises(self.engine, self._simulator) == []
+            assert went_back(before, progress(self.engine)) == []
+        return reports
+
+    def once(self, work: Work = sync, **changes: Any) -> Report:
+        """One pass, without a crash: what goes wrong stands in its report."""
+        with structlog.testing.capture_logs():
+            return self.run(self._simulator, self._url, work, **{**self._changes, **changes})
+
+    def make(self, connect: Connect, connection: Connection, work: Work = sync) -> Report:
+        """Make one pass in hurried time."""
+
+        async def once() -> Report:
+            writer = HurriedWriter(self.engine, self.clock, self.time.slept)
+            await writer.start()
+            gate = Gate(self.clock, at_once=connection.max_concurrency)
+            source = connect(connection, gate)
+            encoder = Encoder(Redactor(connection.redact_keys))
+            tenant = Tenant(connection=connection, source=source, gate=gate, writer=writer, encoder=encoder)
+            try:
+                return await work(Session(tenant))
+            finally:
+                await tenant.close()
+
+        return asyncio.run(once())
+
+    def until(self, happened: Callable[[], bool], *, at_least: int = 1, **changes: Any) -> list[Report]:
+        """Passes until everything that is to happen has happened, and so many at least."""
+        reports = self.passes(at_least, **changes)
+        while not happened():
+            assert len(reports) < MOST_PASSES, "it does not happen"
+            self.live()
+            reports += self.passes(1, **changes)
+        return reports
+
+    def live(self) -> None:
+        """A minute at the source, in which every workflow runs and starts to run."""
+        for workflow_id in self._simulator.truth.workflows:
+            for status in ("Success", "Error", "Running"):
+                self._simulator.add_execution(workflow_id, status=status)
+        self.let_pass(60)
+
+    def let_pass(self, seconds: float) -> None:
+        """Time goes by, here and at the source."""
+        self.time.slept += seconds
+        self._simulator.clock.advance(seconds)
+
+    def heal(self) -> Report:
+        """Everything has ended, what was put off is due, and a last pass is made in calm."""
+        self._simulator.end_all_running()
+        self.let_pass(1200)
+        with self.engine.begin() as db:
+            # The warehouse compares these with its own clock, which nobody can hurry.
+            db.execute(text("UPDATE history.executions SET _steps_retry_at = NULL"))
+        return self.once()
+
+    def conclude(self, fault: str, injected: int) -> None:
+        """Put the verdict on the copy into the table; it must be flawless, and the fault must have happened."""
+        verdict = judge(self.engine, self._simulator)
+        note(fault, injected, verdict)
+        assert injected > 0, f"{fault} never happened"
+        assert verdict == (0, 0, 0), fault

@@ -1,0 +1,203 @@
+"""Everything that can go wrong between a client and a source, and with the source: nothing lost, doubled or stale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine
+
+from syncer.simulator import KINDS, Clock, Outline, Simulator, Switches, mixture
+from syncer.simulator.bustle import EVENTS
+from syncer.simulator.qualys_flow import lies
+from syncer.sync import poll, recent_steps
+from tests.torture.hostile import HostileBench
+from tests.torture.table import FULL, SEED
+
+SHORT = timedelta(seconds=0.3)
+"""A client's patience where the source may be silent."""
+
+OUTLINE = Outline(seed=SEED, workflows=2, executions=20, running=3, steps=2, days=20, loops=True)
+
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "errors": ("500", "502", "503", "504", "401", "redirect", "html", "empty", "json-cut"),
+    "waits": (
+        *("429-seconds", "429-date", "429-bare", "503-retry-after"),
+        *("409-too-often", "409-too-many", "409-to-wait"),
+    ),
+    "connections": (
+        *("refused", "reset", "reset-in-head", "reset-in-body"),
+        *("cut", "cut-chunked", "unended", "silence"),
+    ),
+    "wrappings": (
+        *("chunked", "wrong-type", "gzip", "deflate", "gzip-cut", "gzip-lie"),
+        *("unknown-encoding", "endless-head", "flood", "bomb"),
+    ),
+}
+ALONE = {kind: (kind,) for kind in KINDS}
+
+SEEDS = [SEED + number for number in range(5 if FULL else 1)]
+
+
+@pytest.fixture
+def simulator() -> Simulator:
+    return Simulator(OUTLINE)
+
+
+@pytest.fixture
+def url(simulator: Simulator) -> Iterator[str]:
+    with simulator.serve() as url:
+        yield url
+
+
+@pytest.fixture
+def bench(engine: Engine, simulator: Simulator, url: str) -> HostileBench:
+    return HostileBench(engine, simulator, url)
+
+
+# What goes wrong on the way
+
+
+def test_every_fault_has_its_family() -> None:
+    assert sorted(kind for family in FAMILIES.values() for kind in family) == sorted(KINDS)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("kinds", [*(ALONE if FULL else ()), *FAMILIES])
+def test_faults_on_the_way_cost_no_row(
+    bench: HostileBench, simulator: Simulator, kinds: str, seed: int
+) -> None:
+    wanted = (FAMILIES | ALONE)[kinds]
+    rates = dict.fromkeys(wanted, 0.3 / len(wanted))
+    faults = simulator.misbehave({"*": rates}, seed=seed)
+    timeout = SHORT if "silence" in wanted else timedelta(seconds=30)
+    bench.until(lambda: faults.injected.keys() >= set(wanted), at_least=2, timeout=timeout)
+    faults.calm()
+    report = bench.heal()
+    assert report.is_complete, report
+    for kind in wanted:
+        bench.conclude(kind, faults.injected[kind])
+
+
+@pytest.mark.parametrize("kind", FAMILIES["waits"])
+def test_no_request_leaves_before_the_wait_is_over(
+    bench: HostileBench, simulator: Simulator, kind: str
+) -> None:
+    faults = simulator.misbehave({"*": {kind: 0.2}}, seed=SEED)
+    bench.until(lambda: faults.injected.total() > 3, max_concurrency=1)
+    assert faults.impolite == 0
+
+
+def test_a_redirect_is_not_followed(bench: HostileBench, simulator: Simulator) -> None:
+    simulator.misbehave({"*": {"redirect": 0.2}}, seed=SEED)
+    bench.passes(2)
+    assert simulator.counts["other"] == 0
+
+
+# What is wrong with the lists
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("kind", lies.KINDS)
+def test_a_list_that_lies_for_a_while_costs_no_row(
+    bench: HostileBench, simulator: Simulator, kind: str, seed: int
+) -> None:
+    simulator.switches = Switches(honour_order=kind != "repeated")  # only then are pages turned by number
+    liar = simulator.lie({kind: 0.4}, seed=seed)
+    bench.until(lambda: liar.told[kind] > 0)
+    liar.confess()
+    report = bench.heal()
+    assert report.is_complete, report
+    bench.conclude(f"lie: {kind}", liar.told[kind])
+
+
+@pytest.mark.parametrize("kind", ["total-more", "total-less"])
+def test_a_total_that_lies_for_ever_is_disputed_and_costs_no_row(
+    bench: HostileBench, simulator: Simulator, kind: str
+) -> None:
+    simulator.end_all_running()
+    liar = simulator.lie({kind: 1.0}, seed=SEED)
+    bench.let_pass(1200)
+    (report,) = bench.passes(1)
+    assert report.disputed > 0
+    assert not report.is_complete
+    assert bench.value("SELECT count(*) FROM syncer.window_audit WHERE resolved_at IS NULL") > 0
+    bench.conclude(f"lie for ever: {kind}", liar.told[kind])
+
+
+@pytest.mark.parametrize("kind", ["hints-still", "hints-restless"])
+def test_hints_that_lie_delay_a_row_to_the_next_sweep_at_most(
+    bench: HostileBench, simulator: Simulator, kind: str
+) -> None:
+    every = timedelta(minutes=5)
+    liar = simulator.lie({kind: 1.0}, seed=SEED)
+    bench.once()
+    for workflow_id in simulator.truth.workflows:
+        simulator.add_execution(workflow_id)
+    for seconds in (300, 4000):
+        bench.let_pass(seconds)
+        bench.once(lambda session: poll(session, every))
+        bench.once(recent_steps)
+    simulator.end_all_running()
+    bench.let_pass(7 * 3600)
+    bench.once(lambda session: poll(session, every))
+    bench.once(recent_steps)
+    bench.conclude(f"polled, lie for ever: {kind}", liar.told[kind])
+
+
+# What happens while they are read
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(
+    "switches",
+    [Switches(), Switches(honour_order=False), Switches(total_as="absent"), Switches(end_at="exclusive")],
+    ids=["as documented", "order ignored", "no totals", "end exclusive"],
+)
+def test_what_happens_between_two_pages_costs_no_row(engine: Engine, switches: Switches, seed: int) -> None:
+    simulator = Simulator(OUTLINE, switches=switches)
+    with simulator.serve() as url:
+        bench = HostileBench(engine, simulator, url)
+        bustle = simulator.bustle(dict.fromkeys(EVENTS, 0.15), seed=seed)
+        bench.until(lambda: bustle.happened.keys() >= EVENTS.keys(), at_least=3)
+        bustle.calm()
+        report = bench.heal()
+        assert report.is_complete, report
+        for event in EVENTS:
+            bench.conclude(f"between pages: {event}", bustle.happened[event])
+
+
+@pytest.mark.parametrize("hours", [-1, 1], ids=["behind", "ahead"])
+def test_a_source_whose_clock_is_an_hour_off_costs_no_row(engine: Engine, hours: int) -> None:
+    simulator = Simulator(OUTLINE, clock=Clock(datetime.now(UTC) + timedelta(hours=hours)))
+    with simulator.serve() as url:
+        bench = HostileBench(engine, simulator, url)
+        bustle = simulator.bustle({"runs": 0.2, "begins": 0.2, "ends": 0.2, "shows-late": 0.2}, seed=SEED)
+        bench.passes(3)
+        bustle.calm()
+        assert bench.heal().is_complete
+        bench.conclude(f"clock skew of {hours:+} h", 3)
+
+
+# All of it
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_everything_at_once_costs_no_row(engine: Engine, seed: int) -> None:
+    simulator = Simulator(OUTLINE)
+    with simulator.serve() as url:
+        bench = HostileBench(engine, simulator, url, timeout=SHORT)
+        faults = simulator.misbehave({"*": mixture(0.15)}, seed=seed)
+        told = {kind: 0.03 for kind in lies.KINDS if not kind.startswith("hints")}
+        liar = simulator.lie(told, seed=seed)
+        bustle = simulator.bustle(dict.fromkeys(EVENTS, 0.03), seed=seed)
+        bench.until(lambda: faults.injected.total() > (200 if FULL else 50))
+        for happening in (faults, bustle):
+            happening.calm()
+        liar.confess()
+        bench.heal()
+        report = bench.heal()  # what the first one met may have been put off
+        assert report.is_complete, report
+        injected = faults.injected.total() + liar.told.total() + bustle.happened.total()
+        bench.conclude("all of it at once", injected)
