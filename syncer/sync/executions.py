@@ -166,7 +166,7 @@ def _lose(db: Database, session: Session, entry: LedgerEntry) -> None:
     if current is None:
         return
     span, now = Window(current.position, current.until), session.writer.now()
-    audit.note_window(db, session.name, entry.partition, Finding(span, "lost"), now)
+    audit.note_window(db, session.name, entry.partition, Finding(span, audit.LOST), now)
     watermarks.finish_entry(db, session.name, entry, now)
     session.report.lost.append(f"{entry.partition} {span}")
 
@@ -277,20 +277,28 @@ async def _read(session: Session, lease: Lease, window: Window, move: Move, seen
 
     async for portion in read_window(ask, window, session.source.paging):
         land = partial(_land, session, lease.key.partition, portion, began, move)
-        loaded = await session.commit(lease, land)
+        loaded, noted = await session.commit(lease, land)
         if seen is not None:
             seen.ids |= loaded.open_ids
         session.report.rows["executions"] += len(portion.rows)
         session.report.quarantined += len(portion.rejects) + len(loaded.refused)
         session.report.missing += loaded.missing
         if portion.span is not None:
-            _judge(session, portion.span)
+            _judge(session, lease.key.partition, portion.span, noted)
+
+
+class _Noted(Struct, kw_only=True):
+    """What a verdict changed in the audit: whether a trouble is new, and how many are over."""
+
+    is_new: bool = False
+    resolved: int = 0
 
 
 def _land(
     session: Session, partition: str, portion: Portion, began: Asked, move: Move, db: Database, now: datetime
-) -> Loaded:
+) -> tuple[Loaded, _Noted]:
     """Write one portion: rows, rejects and the watermark that covers them."""
+    noted = _Noted()
     reading = session.reading(partition, portion.asked or began, now)
     loaded = load_executions(db, [session.encoder.execution(row) for row in portion.rows], reading)
     rejects = [session.encoder.reject(reject) for reject in portion.rejects]
@@ -300,10 +308,17 @@ def _land(
     good = {row.execution_id for row in portion.rows} - refused
     resolve_identities(db, session.name, EXECUTIONS, good, now)
     if portion.span is not None:
-        loaded.missing = _note_span(session, portion.span, session.reading(partition, began, now), db)
+        reading = session.reading(partition, began, now)
+        if portion.span.verdict is Verdict.PROVED:
+            noted.resolved = audit.resolve_windows(db, session.name, partition, portion.span.window, now)
+            loaded.missing = _mark_unlisted(session, portion.span, reading, db)
+        else:
+            noted.is_new = audit.note_window(
+                db, session.name, partition, _finding(portion, portion.span), now
+            )
     if portion.covered is not None:
         move(db, portion.covered)
-    return loaded
+    return loaded, noted
 
 
 def _refused(row: dict[str, object], reason: str) -> Reject:
@@ -311,23 +326,31 @@ def _refused(row: dict[str, object], reason: str) -> Reject:
     return Reject(raw=identity.encode(), reason=reason, identity=identity)
 
 
-def _note_span(session: Session, span: Span, reading: Reading, db: Database) -> int:
-    """Keep the verdict; what a proved span did not list is gone at the source."""
-    if span.verdict is Verdict.PROVED:
-        audit.resolve_windows(db, session.name, reading.partition, span.window, reading.now)
-        if span.names is None:
-            return 0  # a record without an id may be any of those not listed
-        served = Window(max(span.window.start, session.horizon_start()), span.window.end)
-        return mark_unlisted(db, reading, served, end_belongs=not span.is_cut, ids=span.names)
-    finding = Finding(span.window, span.verdict.value, span.told, len(span.ids))
-    audit.note_window(db, session.name, reading.partition, finding, reading.now)
-    return 0
+def _mark_unlisted(session: Session, span: Span, reading: Reading, db: Database) -> int:
+    """Mark what a proved span did not list as gone at the source; returns how many."""
+    if span.names is None:
+        return 0  # a record without an id may be any of those not listed
+    served = Window(max(span.window.start, session.horizon_start()), span.window.end)
+    return mark_unlisted(db, reading, served, end_belongs=not span.is_cut, ids=span.names)
 
 
-def _judge(session: Session, span: Span) -> None:
+def _finding(portion: Portion, span: Span) -> Finding:
+    """What the audit keeps of a span that was not proved, up to where the watermark moves with it."""
+    window = Window(span.window.start, portion.covered or span.window.end)
+    return Finding(window, span.verdict.value, span.told, len(span.ids))
+
+
+def _judge(session: Session, partition: str, span: Span, noted: _Noted) -> None:
+    """Tell a trouble when it begins and when it is over; an unproved span ends the reading."""
+    if noted.resolved:
+        session.log.info("agrees again", partition=partition, windows=noted.resolved)
     if span.verdict is Verdict.DISPUTED:
         session.report.disputed += 1
-        session.log.warning("disputed", window=str(span.window), told=span.told, read=len(span.ids))
+    if span.verdict is Verdict.DISPUTED and noted.is_new:
+        window = str(span.window)
+        session.log.warning(
+            "disputed", partition=partition, window=window, told=span.told, read=len(span.ids)
+        )
     if span.verdict is Verdict.UNPROVED:
         raise ContractError(
             f"window {span.window} differs from pass to pass: told {span.told}, read {len(span.ids)}",
@@ -372,7 +395,7 @@ async def _note_lost(session: Session, lease: Lease, span: Window, *, is_live: b
 
     def write(db: Database, now: datetime) -> None:
         partition = lease.key.partition
-        audit.note_window(db, session.name, partition, Finding(span, "lost"), now)
+        audit.note_window(db, session.name, partition, Finding(span, audit.LOST), now)
         if is_live:
             watermarks.restart(db, session.name, partition, span.end)
 

@@ -1,0 +1,177 @@
+"""The window audit tells a trouble once, for as long as it goes on, and says where it is."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+from structlog.testing import capture_logs
+
+from syncer.model import Window
+from syncer.state.audit import Finding, note_window, resolve_windows
+from syncer.state.watermarks import advance
+from tests.conformance.conftest import ToyBench
+from tests.conformance.toys import NOW, Ascending, Toy, World
+
+HOUR = timedelta(hours=1)
+
+
+def at(hours: float) -> datetime:
+    return NOW + hours * HOUR
+
+
+def span(start: float, end: float) -> Window:
+    return Window(at(start), at(end))
+
+
+class Audit:
+    """One partition's audit, with hours from NOW for instants."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def note(self, start: float, end: float, verdict: str = "disputed") -> bool:
+        with self._engine.begin() as db:
+            return note_window(db, "toy", "w1", Finding(span(start, end), verdict, 2, 1), NOW)
+
+    def prove(self, start: float, end: float, partition: str = "w1") -> int:
+        with self._engine.begin() as db:
+            return resolve_windows(db, "toy", partition, span(start, end), NOW)
+
+    def mark(self, hours: float) -> None:
+        """Move the watermark."""
+        with self._engine.begin() as db:
+            advance(db, "toy", "w1", start=at(-100), covered=at(hours), lookback_from=at(hours), asked_at=NOW)
+
+    @property
+    def open(self) -> list[tuple[str, float, float]]:
+        with self._engine.connect() as db:
+            rows = db.exec_driver_sql(
+                "SELECT verdict, window_start, window_end FROM syncer.window_audit"
+                " WHERE resolved_at IS NULL ORDER BY verdict, window_start, window_end"
+            )
+            return [(verdict, (start - NOW) / HOUR, (end - NOW) / HOUR) for verdict, start, end in rows]
+
+
+@pytest.fixture
+def audit(engine: Engine) -> Audit:
+    return Audit(engine)
+
+
+def test_a_finding_is_news_once(audit: Audit) -> None:
+    assert [audit.note(0, 1), audit.note(0, 1), audit.note(0, 1)] == [True, False, False]
+    assert audit.open == [("disputed", 0, 1)]
+
+
+def test_findings_that_meet_are_one_and_others_are_not(audit: Audit) -> None:
+    audit.note(0, 2)
+    audit.note(6, 8)
+    assert audit.note(1, 3) is False
+    assert audit.note(4, 5) is True
+    assert audit.note(0.5, 1, "unproved") is True
+    assert audit.open == [("disputed", 0, 3), ("disputed", 4, 5), ("disputed", 6, 8), ("unproved", 0.5, 1)]
+    assert audit.note(2, 7) is False
+    assert audit.open == [("disputed", 0, 8), ("unproved", 0.5, 1)]
+
+
+def test_the_newest_window_slides_and_its_finding_with_it(audit: Audit) -> None:
+    audit.note(0, 2)
+    audit.mark(2)
+    assert audit.note(1.75, 3) is False
+    audit.mark(3)
+    assert audit.note(2.75, 4) is False
+    assert audit.open == [("disputed", 2.75, 4)]
+
+
+def test_it_is_over_when_the_newest_part_is_proved(audit: Audit) -> None:
+    audit.note(0, 2)
+    audit.mark(2)
+    assert audit.prove(1.75, 3) == 1
+    assert audit.open == []
+    assert audit.note(2, 3) is True
+
+
+def test_the_newest_window_leaves_what_was_found_of_history_alone(audit: Audit) -> None:
+    audit.note(-90, 1)
+    audit.note(0, 2)
+    audit.mark(2)
+    history = ("disputed", -90, 2)
+    assert audit.open == [history]
+    audit.mark(2.5)
+    assert audit.note(1.75, 3) is True
+    audit.mark(3)
+    assert audit.note(2.75, 4) is False
+    assert audit.open == [history, ("disputed", 2.75, 4)]
+    audit.mark(4)
+    assert audit.prove(3.75, 5) == 1
+    assert audit.open == [history]
+
+
+def test_a_proof_of_a_part_says_where_the_rest_is(audit: Audit) -> None:
+    audit.note(0, 10)
+    assert audit.prove(0, 4) == 0
+    assert audit.prove(8, 12) == 0
+    assert audit.prove(5, 6) == 0
+    assert audit.open == [("disputed", 4, 8)]
+    assert audit.prove(4, 8) == 1
+    assert audit.open == []
+
+
+def test_a_proof_says_nothing_of_another_partition_or_of_what_is_lost(audit: Audit) -> None:
+    audit.note(0, 1)
+    audit.note(0, 1, "lost")
+    assert audit.prove(0, 1, partition="w2") == 0
+    assert audit.prove(0, 1) == 1
+    assert audit.open == [("lost", 0, 1)]
+
+
+def test_every_span_that_is_lost_is_told(audit: Audit) -> None:
+    assert [audit.note(0, 1, "lost"), audit.note(1, 2, "lost"), audit.note(1, 2, "lost")] == [
+        True,
+        True,
+        False,
+    ]
+    assert audit.open == [("lost", 0, 1), ("lost", 1, 2)]
+
+
+@pytest.fixture(params=[Ascending], ids=["Ascending"])
+def source(request: pytest.FixtureRequest, world: World) -> Toy:
+    toy: Toy = request.param(world)
+    return toy
+
+
+def disputes(bench: ToyBench) -> list[Any]:
+    return bench.rows("SELECT partition FROM syncer.window_audit WHERE resolved_at IS NULL ORDER BY 1")
+
+
+def passes(bench: ToyBench, source: Toy, count: int) -> list[tuple[str, str]]:
+    """Make passes, five minutes apart; returns what they logged of windows."""
+    told = []
+    for _ in range(count):
+        with capture_logs() as logs:
+            bench.run(source)
+        told += [
+            (each["event"], each["partition"])
+            for each in logs
+            if each["event"] in ("disputed", "agrees again")
+        ]
+        source.world.now += timedelta(minutes=5)
+    return told
+
+
+def test_a_total_that_is_always_off_by_one_is_told_when_it_begins_and_when_it_ends(
+    bench: ToyBench, world: World, source: Toy
+) -> None:
+    world.fill(4)
+    assert bench.run(source).is_complete
+    world.now += timedelta(minutes=5)
+    world.twist.total = lambda total: total + 1
+    assert sorted(passes(bench, source, 5)) == [("disputed", "w1"), ("disputed", "w2")]
+    assert disputes(bench) == [("w1",), ("w2",)]
+    assert not bench.run(source).is_complete, "a dispute that is not news is one all the same"
+    world.twist.total = None
+    world.now += timedelta(minutes=5)
+    assert sorted(passes(bench, source, 3)) == [("agrees again", "w1"), ("agrees again", "w2")]
+    assert disputes(bench) == []
