@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime
-from itertools import zip_longest
 from typing import Any, NamedTuple
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, Table, text
 
 from syncer import schema
 from syncer.simulator import Execution, Simulator
@@ -23,6 +22,11 @@ _VOLATILE = frozenset(
     {"synced_at", "_asked_at", "first_synced_at", "first_seen_at", "last_seen_at", "variables"}
 )
 _WHETHER = frozenset({"settled_at", "steps_read_at", "missing_since", "removed_at", "_final_at", "_ended_at"})
+
+
+Key = tuple[Any, ...]
+Row = dict[str, Any]
+Content = dict[str, dict[Key, Row]]
 
 
 class Progress(NamedTuple):
@@ -81,19 +85,25 @@ def broken_promises(engine: Engine, simulator: Simulator) -> list[str]:
     return list(_Judge(engine, served, events).broken())
 
 
-def content(engine: Engine) -> dict[str, list[Any]]:
-    """Every table of history in the order of its key, but for what differs between two good copies."""
-    return {table.name: _rows(engine, _content_of(table)) for table in schema.HISTORY_TABLES}
+def content(engine: Engine) -> Content:
+    """Every row of history by table and key, but for what differs between two good copies."""
+    return {table.name: _content_of(engine, table) for table in schema.HISTORY_TABLES}
 
 
-def differing(expected: dict[str, list[Any]], found: dict[str, list[Any]]) -> list[str]:
-    """What is not the same, row by row and column by column."""
+def differing(expected: Content, found: Content) -> list[str]:
+    """Rows that are not the same, with the names of the columns that differ."""
     return [
-        f"{name}: {[pair for pair in zip(row, other, strict=False) if pair[0] != pair[1]]}"
-        for name, rows in expected.items()
-        for row, other in zip_longest(rows, found[name], fillvalue=())
-        if row != other
+        f"{table} {key}: {_differing(rows.get(key), found[table].get(key))}"
+        for table, rows in expected.items()
+        for key in sorted(rows.keys() | found[table].keys())
+        if rows.get(key) != found[table].get(key)
     ]
+
+
+def _differing(expected: Row | None, found: Row | None) -> str:
+    if expected is None or found is None:
+        return "missing" if found is None else "one too many"
+    return ", ".join(name for name, value in expected.items() if found[name] != value)
 
 
 def unfinished(engine: Engine) -> list[Any]:
@@ -112,14 +122,21 @@ def unfinished(engine: Engine) -> list[Any]:
     ]
 
 
-def _content_of(table: Any) -> str:
-    columns = ", ".join(
-        f"{column.name} IS NOT NULL" if column.name in _WHETHER else column.name
+def _content_of(engine: Engine, table: Table) -> dict[Key, Row]:
+    """The rows of a table; payloads of steps that run are read with some answers and not with others."""
+    key = [column.name for column in table.primary_key.columns]
+    columns = [
+        f"{column.name} IS NOT NULL AS {column.name}" if column.name in _WHETHER else column.name
         for column in table.columns
         if column.name not in _VOLATILE
-    )
-    key = ", ".join(column.name for column in table.primary_key.columns)
-    return f"SELECT {columns} FROM {table.schema}.{table.name} ORDER BY {key}"
+    ]
+    query = f"SELECT {', '.join(columns)} FROM {table.schema}.{table.name}"
+    if table is schema.step_io:
+        ended = "SELECT execution_id, node_id, attempt FROM history.steps WHERE ended_at IS NOT NULL"
+        query += f" WHERE (execution_id, node_id, attempt) IN ({ended})"
+    with engine.connect() as db:
+        rows = [dict(row) for row in db.execute(text(query)).mappings()]
+    return {tuple(row[name] for name in key): row for row in rows}
 
 
 def _rows(engine: Engine, query: str) -> list[Any]:

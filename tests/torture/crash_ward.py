@@ -32,6 +32,7 @@ from tests.acceptance.conftest import TIMEOUT, Cli, Done
 from tests.servers import Server
 from tests.torture.crash_nursery import Child, Nursery
 from tests.torture.crash_promises import (
+    Content,
     Progress,
     broken_promises,
     content,
@@ -126,7 +127,7 @@ class Case:
     changes: dict[str, object]
     requests: int = 0
     moments: Counter[Moment] | None = None
-    perfect: dict[str, list[Any]] | None = None
+    perfect: Content | None = None
 
     @contextmanager
     def trial(self) -> Iterator[Trial]:
@@ -279,9 +280,9 @@ class Trial:
 
 
 @contextmanager
-def no_schema(ward: Ward, **changes: object) -> Iterator[Case]:
+def no_schema(ward: Ward, outline: Outline = OUTLINE, **changes: object) -> Iterator[Case]:
     """The very first command, which migrates as well."""
-    with _source(OUTLINE) as (simulator, source), ward.server.new_database() as url:
+    with _source(outline) as (simulator, source), ward.server.new_database() as url:
         yield _learned(Case(ward, simulator, source, _name_of(url), changes))
 
 
