@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from syncer.cli.output import length, plural
 from syncer.config import Connection, Cron, Settings, format_duration
+from syncer.state.audit import DIFFERS, LOST
 from syncer.state.standing import Row, Standing
 
 SOON = timedelta(days=1)
@@ -55,6 +56,7 @@ KINDS = (
     "idle",
     "behind",
     "error",
+    "differs",
     "unclear",
     "quarantine",
     "steps",
@@ -82,6 +84,7 @@ def _needs(each: Standing, connection: Connection, now: datetime) -> Iterator[Ne
         *stalled,
         *(() if stalled else _behind(each)),
         *_errors(each),
+        *_differing(each),
         *_unclear(each),
         *_put_aside(each),
     ):
@@ -93,7 +96,7 @@ Told = Iterator[tuple[str, str, str]]
 
 def _lost(each: Standing, now: datetime) -> Told:
     rows = [
-        row for row in each.audit if row["verdict"] == "lost" and row["last_seen_at"] > now - FRESHLY_LOST
+        row for row in each.audit if row["verdict"] == LOST and row["last_seen_at"] > now - FRESHLY_LOST
     ]
     if rows:
         yield (
@@ -165,8 +168,18 @@ def _errors(each: Standing) -> Told:
     )
 
 
+def _differing(each: Standing) -> Told:
+    rows = [row for row in each.audit if row["verdict"] == DIFFERS]
+    if rows:
+        yield (
+            "differs",
+            f"{plural(len(rows), 'window')} held otherwise than the source lists",
+            "`syncer verify` lists what differs, `syncer verify --repair` reads it again",
+        )
+
+
 def _unclear(each: Standing) -> Told:
-    rows = [row for row in each.audit if row["verdict"] != "lost"]
+    rows = [row for row in each.audit if row["verdict"] not in (LOST, DIFFERS)]
     if rows:
         yield (
             "unclear",

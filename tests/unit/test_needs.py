@@ -72,6 +72,7 @@ TROUBLES: dict[str, dict[str, Any]] = {
     "idle": {"last_run": run(ended=5 * HOUR)},
     "behind": {"falls_behind": True},
     "error": {"partitions": [partition("w", "it is broken")]},
+    "differs": {"audit": [audit("differs")]},
     "unclear": {"audit": [audit("disputed")]},
     "quarantine": {"quarantined": 3},
     "steps": {"steps_failed": 2},

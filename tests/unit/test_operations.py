@@ -23,6 +23,7 @@ from syncer.cli.app import Exit
 from syncer.cli.needs import KINDS
 from syncer.http import TooLarge
 from syncer.paging import Verdict
+from syncer.state.audit import DIFFERS, LOST
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "syncer"
@@ -159,7 +160,7 @@ def test_every_verdict_state_and_reason_is_explained() -> None:
     columns = schema.executions.c
     states = re.findall(r"\w+", (columns.steps_state.comment or "").partition(":")[0])
     reasons = re.findall(r"\w+", (columns.missing_reason.comment or "").partition(":")[2])
-    assert firsts("Windows") == {*Verdict, "lost"} - {Verdict.PROVED}
+    assert firsts("Windows") == {*Verdict, LOST, DIFFERS} - {Verdict.PROVED}
     assert firsts("Steps") - {"steps_state"} == set(states) - {"or"}
     assert firsts("What is no longer at the source") - {"missing_reason"} == set(reasons) - {"or"}
 
