@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -227,8 +227,9 @@ class Redactor:
             is_object = type(node) is dict
             secrets: Container[str] = ()
             if is_object and (special := [*filter(self._kinds.__getitem__, node)]):
-                places += [(place, key) for key in self._rename(node, special)]
-                secrets = self._secret_keys(node, special)
+                kinds = {key: self._kinds[key] for key in special}
+                places += [(place, key) for key in self._rename(node, kinds)]
+                secrets = self._secret_keys(node, kinds)
             for key, value in node.items() if is_object else enumerate(node):
                 kind = type(value)
                 if key in secrets and value is not None:
@@ -247,21 +248,20 @@ class Redactor:
                     places.append((place, key))
         return places
 
-    def _rename(self, node: dict[str, Any], special: Iterable[str]) -> list[str]:
+    def _rename(self, node: dict[str, Any], kinds: Mapping[str, str]) -> list[str]:
         """Mend the keys of an object that are a "K=V" themselves; their new names."""
-        old = [key for key in special if self._kinds[key] == _ASSIGNMENT]
+        old = [key for key, kind in kinds.items() if kind == _ASSIGNMENT]
         new = [self.text(key) for key in old]
         for before, after in zip(old, new, strict=True):
             node[after] = node.pop(before)
         return new
 
-    def _secret_keys(self, node: dict[str, Any], special: Sequence[str]) -> Container[str]:
+    def _secret_keys(self, node: dict[str, Any], kinds: Mapping[str, str]) -> Container[str]:
         """The keys of an object whose values must go."""
-        kinds = self._kinds
-        secrets = [key for key in special if kinds[key] == _SECRET]
-        names = [node[key] for key in special if kinds[key] == _NAME]
-        if any(type(name) is str and kinds[name] == _SECRET for name in names):
-            secrets += [key for key in special if kinds[key] == _VALUE]
+        secrets = {key for key, kind in kinds.items() if kind == _SECRET}
+        names = [node[key] for key, kind in kinds.items() if kind == _NAME]
+        if any(type(name) is str and self._kinds[name] == _SECRET for name in names):
+            secrets |= {key for key, kind in kinds.items() if kind == _VALUE}
         return secrets
 
 
