@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
 from syncer.decode.payload import decode_payload
 from syncer.decode.redact import Redactor
 from syncer.embedded import Programs, installed_programs
 from tests.integration.rows import NOW, ended, event, load_reads, steps_read, write
-from tests.zoo import LIMIT, Animal, animals, exact
+from tests.servers import Server
+from tests.zoo import LIMIT, Animal, animals, b64, exact, gz
 
 REDACTOR = Redactor(["password", "secret", "token"])
 PER_EXECUTION = 40
@@ -116,3 +121,88 @@ def test_the_longest_printed_payload_within_the_limit_can_be_read_and_dumped(
     source = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
     restore(source, empty_database_url, tmp_path / "dump.sql")
     assert contents(empty_database_url) == contents(source)
+
+
+@pytest.fixture(scope="module")
+def session(server: Server) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(server.url, autocommit=True) as session:
+        yield session
+
+
+NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,110})(\.[0-9]{1,110})?([eE][+-]?[0-9]{1,6})?", fullmatch=True)
+SIMPLE_NUMBERS = st.from_regex(
+    r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?", fullmatch=True
+)
+ANY_TEXT = st.text(st.characters(codec=None) | st.sampled_from('\x00\ud800\udc00\uffff\\"/u0'), max_size=12)
+SOUND_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=12)
+WORDS = st.sampled_from(["true", "false", "null"])
+
+
+def documents(numbers: st.SearchStrategy[str], texts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """JSON text, keys sent twice and loose whitespace included."""
+    strings = st.builds(json.dumps, texts, ensure_ascii=st.booleans())
+    pairs = st.tuples(strings, st.sampled_from([":", " :\t"]))
+    return st.recursive(
+        numbers | strings | WORDS,
+        lambda inner: (
+            st.lists(inner, max_size=4).map(lambda items: "[" + ", ".join(items) + "\n]")
+            | st.lists(st.tuples(pairs, inner), max_size=4).map(
+                lambda members: "{" + ",".join(key + colon + value for (key, colon), value in members) + "}"
+            )
+        ),
+        max_leaves=12,
+    )
+
+
+MANY = settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@MANY
+@given(documents(SIMPLE_NUMBERS, SOUND_TEXT))
+def test_any_sound_document_is_decoded_and_comes_back_digit_by_digit(
+    session: psycopg.Connection[Any], sent: str
+) -> None:
+    packed = json.dumps(gz(sent.encode()).decode()).encode()
+    for value in (sent.encode(), packed):
+        found = decode_payload(value, limit=LIMIT, redactor=REDACTOR)
+        if sent.startswith('"') or (sent == "null" and value is not packed):
+            continue  # text, or taken apart further
+        assert (found.state, found.raw) == ("decoded", None)
+        assert exact(round_trip(session, found.value)) == exact(sent)
+
+
+@MANY
+@given(documents(NUMBERS, ANY_TEXT), st.sampled_from([bytes, b64, gz]))
+@example('{"a":"\\u0000","b":[1e400]}', bytes)
+def test_any_document_at_all_leaves_a_copy_that_postgresql_takes_and_gives_back(
+    session: psycopg.Connection[Any], sent: str, wrap: Any
+) -> None:
+    content = wrap(sent.encode(errors="surrogatepass")).decode(errors="surrogatepass")
+    assert_stored(session, json.dumps(content).encode())
+    assert_stored(session, sent.encode(errors="surrogatepass"))
+
+
+@MANY
+@given(st.binary(max_size=60) | st.text('[]{},:"\\u0dabe1.-NatrufslIy \n').map(str.encode))
+def test_any_bytes_at_all_leave_a_copy_that_postgresql_takes_and_gives_back(
+    session: psycopg.Connection[Any], sent: bytes
+) -> None:
+    assert_stored(session, sent)
+
+
+def assert_stored(session: psycopg.Connection[Any], sent: bytes) -> None:
+    """What is kept agrees with the state, and the copy survives the way through jsonb."""
+    found = decode_payload(sent, limit=LIMIT, redactor=REDACTOR)
+    assert found.redacted_paths == ()
+    assert (found.raw is not None) == (found.state in ("unsafe", "undecodable"))
+    assert (found.value is None) == (found.state in ("absent", "undecodable"))
+    if found.value is not None:
+        assert exact(round_trip(session, found.value)) == exact(found.value)
+
+
+def round_trip(session: psycopg.Connection[Any], value: bytes | None) -> str:
+    assert value is not None
+    row = session.execute("SELECT %s::jsonb::text", (value.decode(),)).fetchone()
+    assert row is not None
+    text: str = row[0]
+    return text
