@@ -76,6 +76,18 @@ class Limit(Struct, frozen=True):
         return f"{self.requests} requests in {self.seconds:g} s"
 
 
+class Ask(Struct, frozen=True, kw_only=True):
+    """So many requests wanted for a purpose.
+
+    `made` were made before the limit was known, and `remaining` is what the source last said is left.
+    """
+
+    purpose: Purpose
+    wanted: int
+    made: int = 0
+    remaining: int | None = None
+
+
 class Grant(Struct, frozen=True):
     """Requests granted; where none is, the seconds after which to ask again, and whether nothing was left."""
 
@@ -99,6 +111,15 @@ class Spending(Struct, kw_only=True):
     next_at: dict[Purpose, float] = field(default_factory=dict)
     others: int = 0
     others_until: float = 0.0
+
+    def answer(self, limit: Limit, ask: Ask, now: float) -> Grant:
+        """Grant what is asked for, with all that is known by whoever asks."""
+        self._forget(limit, now)
+        if ask.made:
+            self._spend(ask.purpose, ask.made, now)
+        if ask.remaining is not None:
+            self.note_remaining(limit, ask.remaining, now)
+        return self.take(limit, ask.purpose, ask.wanted, now)
 
     def take(self, limit: Limit, purpose: Purpose, wanted: int, now: float) -> Grant:
         """Grant as many of the wanted requests as may be made now; none where it is another's turn."""
@@ -126,15 +147,17 @@ class Spending(Struct, kw_only=True):
         if others >= max(self.others, 1):
             self.others, self.others_until = others, now + BELIEVED_FOR * limit.seconds
 
-    def note_made(self, limit: Limit, purpose: Purpose, requests: int, now: float) -> None:
-        """Count requests that were made before the limit was known."""
-        self._forget(limit, now)
-        self._spend(purpose, requests, now)
-
     def release(self) -> None:
         """Keep nothing free for anybody, until they ask again."""
         self.asked_at.clear()
         self.used_up_until.clear()
+
+    def usage(self, now: float) -> dict[Purpose, int]:
+        """Requests in the window that ends now, by purpose, those that go first standing first."""
+        if not self.seconds:
+            return {}
+        self._forget(Limit(0, self.seconds), now)
+        return {purpose: self.used(purpose) for purpose in Purpose if self.used(purpose)}
 
     def used(self, purpose: Purpose) -> int:
         """Requests of this purpose in the window."""

@@ -244,6 +244,7 @@ class ExecutionRef(Struct, frozen=True, kw_only=True):
     partition: str
     created_at: datetime
     has_ended: bool
+    ended_at: datetime | None = None
 
 
 def carried(record: Workflow | Execution | StepEvent, names: Sequence[str]) -> dict[str, object]:

@@ -144,7 +144,10 @@ def _verdict(look: Look) -> Iterator[RenderableType]:
     for each in look.found:
         if each.waiting_until:
             left = length(each.waiting_until - look.at)
-            yield Text(f"{each.connection} waits for {left} more, as its source asks.", style="yellow")
+            yield Text(
+                f"{each.connection} waits for {left} more: {clean(each.waiting_reason or '')}.",
+                style="yellow",
+            )
     if work := _left(look.found):
         yield Text(f"Still to be copied: {work}.")
 
@@ -261,6 +264,8 @@ def _remarks(each: Standing, now: datetime, *, is_all: bool) -> Iterator[Text]:
         left = length(each.waiting_until - now)
         until = f"until {each.waiting_until:%Y-%m-%d %H:%M:%S} UTC ({left})"
         yield _remark("waiting", f"{until}: {each.waiting_reason}")
+    if each.limit and each.limit["used"]:
+        yield _remark("limit", _budget(each.limit))
     lost = [row for row in each.audit if row["verdict"] == "lost"]
     others = [row for row in each.audit if row["verdict"] != "lost"]
     yield from _listed("lost", [_window(row) for row in lost], "red")
@@ -272,6 +277,13 @@ def _remarks(each: Standing, now: datetime, *, is_all: bool) -> Iterator[Text]:
     if (each.backlog_windows or each.steps_due) and _is_measured(each, now):
         yield _remark("pace", _pace(each), "cyan")
     yield from _listed("at work", list(_holders(each.leases)), "green")
+
+
+def _budget(limit: Row) -> str:
+    used = ", ".join(f"{purpose} {count}" for purpose, count in limit["used"].items())
+    return (
+        f"{limit['requests']} requests in {length(timedelta(seconds=limit['seconds']))}; used of it: {used}"
+    )
 
 
 def _omitted(each: Standing) -> Iterator[Text]:

@@ -187,7 +187,9 @@ def _touch(db: Connection, reading: Reading, same: Mapping[str, _Stored]) -> Non
         )
     if back:
         driver(db).execute(
-            "UPDATE history.executions SET missing_since = NULL, missing_reason = NULL, synced_at = %s"
+            "UPDATE history.executions SET missing_since = NULL, missing_reason = NULL, synced_at = %s,"
+            " steps_state = CASE steps_state WHEN 'gone' THEN 'due' ELSE steps_state END,"
+            " settled_at = CASE steps_state WHEN 'gone' THEN NULL ELSE settled_at END"
             " WHERE connection_id = %s AND execution_id = ANY(%s) AND missing_since IS NOT NULL",
             (reading.now, reading.connection_id, sorted(back)),
         )

@@ -310,7 +310,8 @@ def due_steps(
 ) -> list[ExecutionRef]:
     """Executions whose steps are to be read, oldest first: those that have ended, or those that still run."""
     rows = driver(db).execute(
-        """SELECT execution_id, workflow_id, _partition, created_at, _ended_at IS NOT NULL
+        """SELECT execution_id, workflow_id, _partition, created_at, _ended_at IS NOT NULL,
+          _ended_at
         FROM history.executions
         WHERE connection_id = %(connection)s AND steps_state IN ('due', 'failed') AND missing_since IS NULL
           AND (_ended_at IS NULL) = %(running)s
@@ -328,7 +329,7 @@ def due_steps(
             "limit": limit,
         },
     )
-    names = ("execution_id", "workflow_id", "partition", "created_at", "has_ended")
+    names = ("execution_id", "workflow_id", "partition", "created_at", "has_ended", "ended_at")
     return [ExecutionRef(**dict(zip(names, row, strict=True))) for row in rows]
 
 

@@ -65,7 +65,7 @@ def _follow_again(db: Connection, connection_id: str, workflow_ids: Sequence[str
     """Put executions of workflows that came back among the open ones again, and have these workflows read anew.
 
     What was read while they were away, or could not be, says nothing of what there is: their watermarks and their
-    history in the ledger begin again, and what was called lost meanwhile no longer is.
+    history in the ledger begin again, and what was called lost, or steps gone, meanwhile no longer is.
     """
     if not workflow_ids:
         return
@@ -73,6 +73,12 @@ def _follow_again(db: Connection, connection_id: str, workflow_ids: Sequence[str
     driver(db).execute(
         "UPDATE history.executions SET missing_since = NULL, missing_reason = NULL, synced_at = %s"
         " WHERE connection_id = %s AND workflow_id = ANY(%s) AND missing_reason = 'workflow_deleted'",
+        (now, connection_id, ids),
+    )
+    driver(db).execute(
+        "UPDATE history.executions e SET steps_state = 'due', settled_at = NULL, synced_at = %s"
+        " FROM history.workflows w WHERE e.connection_id = %s AND e.workflow_id = ANY(%s) AND e.steps_state = 'gone'"
+        " AND w.connection_id = e.connection_id AND w.workflow_id = e.workflow_id AND e.synced_at >= w.missing_since",
         (now, connection_id, ids),
     )
     driver(db).execute(

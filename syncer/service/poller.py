@@ -26,12 +26,19 @@ from msgspec import Struct
 
 from syncer import sync
 from syncer.config import Connection, Cron
-from syncer.errors import AuthError, ConfigError, SyncerError, WarehouseError, unexpected
+from syncer.errors import (
+    AuthError,
+    ConfigError,
+    SyncerError,
+    TransientError,
+    WarehouseError,
+    unexpected,
+)
 from syncer.http import Traffic
 from syncer.service.complaints import Complaints
-from syncer.service.pauses import Pauses
+from syncer.service.pauses import PARTS, Pauses
 from syncer.state import runs
-from syncer.sync import Report, Session, Tenant
+from syncer.sync import Failure, Report, Session, Tenant
 
 COMMAND = "run"
 """What the polls of the service are called in `syncer.runs`."""
@@ -56,6 +63,7 @@ class Poller:
         self._log = structlog.get_logger().bind(connection=self.name)
         self._complaints = Complaints(self._log)
         self._pauses = Pauses(self._clock.random)
+        self._part_pauses = Pauses(self._clock.random, PARTS)
         self._retry_at: datetime | None = None
         self._tally = _Tally()
         self._lanes: dict[str, Work] = {"steps": sync.recent_steps, "history": sync.history}
@@ -128,29 +136,38 @@ class Poller:
 
     async def _poll(self) -> None:
         every = _interval(self.connection.poll, self._clock.now())
-        error = await self._attempt("poll", lambda session: self._noted(session, every))
-        if error is None:
-            self._pauses.reset()
-            self._retry_at = None
+        failures: list[Failure] = []
+        error = await self._attempt("poll", lambda session: self._noted(session, every, failures))
+        if error is not None:
+            self._again_after(error, self._pauses)
+        elif failures and every > PARTS.longest:
+            self._again_after(TransientError("parts of the poll failed"), self._part_pauses)
         else:
-            self._again_after(error)
+            self._pauses.reset()
+            self._part_pauses.reset()
+            self._retry_at = None
         if not isinstance(error, AuthError | ConfigError | WarehouseError):
             for (
                 event
             ) in self._woken.values():  # parts that keep a poll from its end keep nothing else from going on
                 event.set()
 
-    async def _noted(self, session: Session, every: timedelta) -> Report:
-        """A poll, with what became of it in `syncer.runs`."""
+    async def _noted(self, session: Session, every: timedelta, failures: list[Failure]) -> Report:
+        """A poll, with what became of it in `syncer.runs`; one that ends by a fault of ours stands there, too."""
         writer, run_id = self._tenant.writer, uuid4().hex[:12]
         structlog.contextvars.bind_contextvars(run_id=run_id)
         await writer.start()
         owner = self._tenant.owner
         await writer.run(lambda db: runs.begin_run(db, run_id, COMMAND, self.name, owner))
-        report = await sync.poll(session, every)
-        error = report.error.message if report.error else None
-        counts = {"rows": dict(report.rows)}
-        await writer.run(lambda db: runs.end_run(db, run_id, report.state, counts, error))
+        report, state = session.report, "failed"
+        try:
+            report = await sync.poll(session, every)
+            state = report.state
+        finally:
+            failures += report.failures
+            error = report.error.message if report.error else None
+            counts = {"rows": dict(report.rows)}
+            await writer.run(lambda db: runs.end_run(db, run_id, state, counts, error))
         if not (report.failures or report.stopped or report.error):
             self.last_success_at = self._clock.now()
         return report
@@ -187,14 +204,14 @@ class Poller:
             self._complaints.hear(lane, error, session.report.failures)
         return error
 
-    def _again_after(self, error: SyncerError) -> None:
+    def _again_after(self, error: SyncerError, pauses: Pauses) -> None:
         """Try again after a pause, unless only a person can mend it."""
         if self._is_stopped:
             return
         if isinstance(error, ConfigError):
             self._scheduler.remove_job(self.name)
             return
-        self._retry_at = self._clock.now() + self._pauses.after(error)
+        self._retry_at = self._clock.now() + pauses.after(error)
         self._scheduler.add_job(
             self.poll,
             DateTrigger(self._retry_at),

@@ -64,6 +64,7 @@ class Service:
         self._turned_at = tools.clock.monotonic()
         self._ended = asyncio.Event()
         self._leaving: set[asyncio.Task[None]] = set()
+        self._unusable: dict[str, list[str]] = {}
 
     @property
     def trouble(self) -> SyncerError | None:
@@ -74,7 +75,7 @@ class Service:
     @property
     def broken(self) -> Mapping[str, Sequence[str]]:
         """Connections whose configuration cannot be used, with what is wrong."""
-        return self._settings.broken
+        return {**self._settings.broken, **self._unusable}
 
     def pollers(self) -> Sequence[Poller]:
         """The connections being polled, by name; asked for by another thread, too."""
@@ -143,6 +144,7 @@ class Service:
     def _begin(self) -> None:
         """Start polling every connection that is not polled yet."""
         assert self.engine is not None
+        self._unusable.clear()
         for name, connection in self._settings.connections.items():
             if name in self._pollers:
                 continue
@@ -150,6 +152,7 @@ class Service:
                 tenant = self._tools.open_tenant(connection, self.engine)
             except ConfigError as error:
                 self._log.error("cannot be polled", connection=name, error=error.message, hint=error.hint)
+                self._unusable[name] = [error.message]
                 continue
             self._pollers[name] = Poller(tenant, self._scheduler)
             self._pollers[name].start()

@@ -12,7 +12,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from syncer.budget import Grant, Limit, Purpose, Spending
+from syncer.budget import Ask, Grant, Limit, Spending
 from syncer.schema import rate_limits
 
 
@@ -79,27 +79,10 @@ def note_limit(db: Connection, connection_id: str, limit: Limit) -> None:
     )
 
 
-def take(
-    db: Connection,
-    connection_id: str,
-    limit: Limit,
-    purpose: Purpose,
-    wanted: int,
-    *,
-    made: int = 0,
-    remaining: int | None = None,
-    now: datetime,
-) -> Grant:
-    """Take requests from what all processes may make.
-
-    `made` were made before without asking, and `remaining` is what the source last said is left.
-    """
+def take(db: Connection, connection_id: str, limit: Limit, ask: Ask, now: datetime) -> Grant:
+    """Take requests from what all processes may make."""
     spending = _spending(db, connection_id)
-    if made:
-        spending.note_made(limit, purpose, made, now.timestamp())
-    if remaining is not None:
-        spending.note_remaining(limit, remaining, now.timestamp())
-    grant = spending.take(limit, purpose, wanted, now.timestamp())
+    grant = spending.answer(limit, ask, now.timestamp())
     _keep(db, connection_id, spending)
     return grant
 

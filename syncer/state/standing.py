@@ -14,8 +14,10 @@ from msgspec import Struct
 from sqlalchemy import Connection as Database
 from sqlalchemy import text
 
+from syncer.budget import Limit, Purpose
 from syncer.config import Connection
 from syncer.plan import is_chosen
+from syncer.state.limits import read_spending
 
 Row = dict[str, Any]
 
@@ -24,6 +26,9 @@ ARRIVALS_OVER = timedelta(days=1)
 
 PACE_OVER = (timedelta(hours=1), timedelta(hours=6))
 """How far back the pace is measured, at least and at most: limits are often told by the hour."""
+
+SOON = 60.0
+"""Seconds that are no wait worth telling: requests come free one by one."""
 
 RECENT = timedelta(days=1)
 """Age up to which executions are live work, which comes before all else; what is older and not copied is late."""
@@ -35,7 +40,8 @@ class Standing(Struct, kw_only=True):
     Partitions whose workflow is deleted at the source, or not chosen by the configuration any more, are not followed:
     they stand in `partitions` and count nowhere else. `seconds_until_deletion` is that of the oldest that is not
     copied: history, ended executions whose steps are due or failed, the rows behind a watermark; None if there is
-    nothing, or no configuration that says how far back the source serves. `history_began_at` is when the oldest open
+    nothing, or no configuration that says how far back the source serves. `limit` is what the source told, with the
+    requests made of it lately by purpose. `history_began_at` is when the oldest open
     span of history was found. `failing_since` is when the first of the runs began that have failed since one got on.
     """
 
@@ -46,6 +52,7 @@ class Standing(Struct, kw_only=True):
     first_synced_at: datetime | None
     waiting_until: datetime | None
     waiting_reason: str | None
+    limit: Row | None
     quarantined: int
     steps_failed: int
     last_run: Row | None
@@ -79,9 +86,10 @@ class Standing(Struct, kw_only=True):
 
 _NOW = "SELECT now()"
 _CONNECTIONS = "SELECT connection_id, platform, base_url, first_synced_at FROM history.connections"
-_WAITS = """
-SELECT connection_id, not_before AS waiting_until, reason AS waiting_reason
-FROM syncer.rate_limits WHERE not_before > clock_timestamp()
+_LIMITS = """
+SELECT connection_id, CASE WHEN not_before > clock_timestamp() THEN not_before END AS not_before, reason,
+  limit_requests, limit_seconds, spending
+FROM syncer.rate_limits
 """
 _LEASES = """
 SELECT connection_id, stream, partition, lane, owner, until FROM syncer.leases
@@ -169,7 +177,7 @@ class _Reader:
         self._connections = connections
         self._now: datetime = db.execute(text(_NOW)).scalar_one()
         self.stored = self._single(_CONNECTIONS)
-        self._waits = self._single(_WAITS)
+        self._limits = self._single(_LIMITS)
         self._quarantined = self._single(_QUARANTINED)
         self._last_runs = self._single(_LAST_RUNS)
         self._successes = self._single(_SUCCESSES)
@@ -179,7 +187,7 @@ class _Reader:
     def standing(self, name: str) -> Standing:
         """All that is known of one connection."""
         stored = self.stored.get(name, {})
-        wait, success = self._waits.get(name, {}), self._successes.get(name, {})
+        success = self._successes.get(name, {})
         verdicts = [row["verdict"] for row in self._audit[name]]
         return Standing(
             connection=name,
@@ -187,8 +195,7 @@ class _Reader:
             base_url=stored.get("base_url"),
             is_configured=name in self._connections,
             first_synced_at=stored.get("first_synced_at"),
-            waiting_until=wait.get("waiting_until"),
-            waiting_reason=wait.get("waiting_reason"),
+            **_limited(self._limits.get(name), self._now),
             quarantined=self._quarantined.get(name, {}).get("quarantined", 0),
             last_run=self._last_runs.get(name),
             audit=self._audit[name],
@@ -270,6 +277,30 @@ class _Reader:
 
     def _single(self, query: str) -> dict[str, Row]:
         return {row.pop("connection_id"): row for row in _rows(self._db, query)}
+
+
+def _limited(row: Row | None, now: datetime) -> Row:
+    """The wait that is on, if there is one, and how much of the source's limit is used by what."""
+    if row is None:
+        return {"waiting_until": None, "waiting_reason": None, "limit": None}
+    spending = read_spending(row["spending"])
+    used = {purpose.value: count for purpose, count in spending.usage(now.timestamp()).items()}
+    limit = Limit(row["limit_requests"], row["limit_seconds"]) if row["limit_requests"] else None
+    told = limit and {"requests": limit.requests, "seconds": limit.seconds, "used": used}
+    if row["not_before"] is not None:
+        return {"waiting_until": row["not_before"], "waiting_reason": row["reason"], "limit": told}
+    waiting = {
+        purpose: until for purpose, until in spending.used_up_until.items() if until > now.timestamp() + SOON
+    }
+    if not waiting or limit is None:
+        return {"waiting_until": None, "waiting_reason": None, "limit": told}
+    until = datetime.fromtimestamp(min(waiting.values()), now.tzinfo)
+    kinds = ", ".join(purpose for purpose in Purpose if purpose in waiting)
+    return {
+        "waiting_until": until,
+        "waiting_reason": f"the limit of {limit} is used by now ({kinds})",
+        "limit": told,
+    }
 
 
 class Left(Struct, frozen=True, kw_only=True):

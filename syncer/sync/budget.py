@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import Connection as Database
 
-from syncer.budget import Grant, Limit, Purpose, own_limit, stricter
+from syncer.budget import Ask, Grant, Limit, Purpose, own_limit, stricter
 from syncer.config import Connection
 from syncer.errors import Postponed, Stopped
 from syncer.http import Gate
@@ -53,15 +53,13 @@ class Budget:
     async def _ask(self, limit: Limit, purpose: Purpose, wanted: int) -> Grant:
         told = self._gate.limit
         remaining = self._gate.news() if limit == told else None
-        made, self._uncounted = self._uncounted, 0
+        ask = Ask(purpose=purpose, wanted=wanted, made=self._uncounted, remaining=remaining)
+        self._uncounted = 0
 
         def transact(db: Database) -> tuple[Grant, Wait | None]:
             if told and told != self._written:
                 limits.note_limit(db, self._name, told)
-            now = self._writer.now()
-            grant = limits.take(
-                db, self._name, limit, purpose, wanted, made=made, remaining=remaining, now=now
-            )
+            grant = limits.take(db, self._name, limit, ask, self._writer.now())
             return grant, limits.remaining_wait(db, self._name)
 
         grant, wait = await self._writer.run(transact)

@@ -159,6 +159,7 @@ class Session:
         self._held: set[Lease] = set()
         self._faults = 0
         self._own_faults = 0
+        self._is_away = False
 
     @property
     def is_struggling(self) -> bool:
@@ -323,8 +324,10 @@ class Session:
     ) -> None:
         """Record a failed part; raises it again when the source seems to be away altogether.
 
-        One that is a record's `own` says nothing of that.
+        One that is a record's `own` says nothing of that. Once it seems to be away nothing is recorded any more.
         """
+        if self._is_away:
+            raise error
         error.at(connection=self.name, stream=stream)
         failure = Failure(stream=stream, partition=partition, message=error.message, hint=error.hint)
         self.report.failures.append(failure)
@@ -340,6 +343,7 @@ class Session:
             return
         self._faults = self._faults + 1 if isinstance(error, TransientError | Forbidden) else 0
         if self._faults >= GIVE_UP_AFTER:
+            self._is_away = True
             raise error
 
     async def wait(self, limit: RateLimited) -> None:

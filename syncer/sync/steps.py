@@ -87,8 +87,8 @@ async def _work_off(session: Session, lease: Lease, refs: Sequence[ExecutionRef]
     committing = asyncio.create_task(committer.run())
 
     async def read(ref: ExecutionRef) -> bool:
-        if not committer.is_broken:
-            await committer.take(await _read(session, lease, ref))
+        if not committer.is_broken and (answer := await _read(session, lease, ref)) is not None:
+            await committer.take(answer)
         return True
 
     try:
@@ -154,12 +154,20 @@ class _Committer:
         session.report.steps_read += len(reads)
 
 
-async def _read(session: Session, lease: Lease, ref: ExecutionRef) -> StepsRead:
+def _may_be_late(session: Session, ref: ExecutionRef) -> bool:
+    """Whether the execution is so young that its steps may become visible after itself."""
+    return (ref.ended_at or ref.created_at) > session.source_now() - session.connection.lookback
+
+
+async def _read(session: Session, lease: Lease, ref: ExecutionRef) -> StepsRead | None:
     """Fetch one execution's steps; a failure that is its own puts it back on the list for later."""
     asked = session.writer.now()
     try:
         answer = await session.source.read_steps(ref)
     except NotFound:
+        if _may_be_late(session, ref):
+            await session.commit(lease, lambda db, now: _put_off(db, session.name, ref, now))
+            return None
         return StepsRead(ref=ref, answer=None, asked_at=asked)
     except (TransientError, ContractError, Forbidden):
         await session.commit(lease, lambda db, now: _put_off(db, session.name, ref, now))

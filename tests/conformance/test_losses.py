@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from msgspec import UNSET, structs
 
-from syncer.errors import LeaseLost, RateLimited, TransientError
+from syncer.errors import Forbidden, LeaseLost, NotFound, RateLimited, TransientError
 from syncer.model import Execution, ExecutionRef, Look, Page, Reject, StepAnswer, Workflow
 from syncer.sync import Report, Session, backfill, sync
 from syncer.sync.steps import Span, sync_steps
@@ -260,6 +260,97 @@ def test_backfills_that_share_their_start_do_not_meet(bench: ToyBench, world: Wo
             bench.run(Ascending(world), upto(days), steps=False)  # type: ignore[arg-type]
     world.twist = Twist()
     assert bench.run(Ascending(world), upto(None), steps=False).is_complete  # type: ignore[arg-type]
+
+
+def test_a_source_whose_clock_was_ahead_for_a_while_costs_no_row(bench: ToyBench, world: World) -> None:
+    world.add("w1", NOW - timedelta(hours=3))
+    source = Ascending(world)
+    bench.run(source)
+    told = source.now
+    source.now = lambda: NOW + timedelta(hours=5)  # type: ignore[method-assign]
+    bench.run(source)
+    source.now = told  # type: ignore[method-assign]
+    world.now += timedelta(hours=4)
+    world.add("w1", NOW + timedelta(hours=1))
+    bench.time.slept += timedelta(hours=4)
+    with bench.engine.begin() as db:  # four hours go by here, too
+        db.exec_driver_sql("UPDATE syncer.watermarks SET asked_at = asked_at - interval '4 hours'")
+    bench.run(source)
+    assert bench.value("SELECT count(*) FROM history.executions") == len(world.runs)
+
+
+def test_one_execution_that_we_may_not_read_keeps_nothing_else_from_being_read(
+    bench: ToyBench, world: World
+) -> None:
+    world.fill(6)
+    source = Ascending(world)
+    original = source.read_steps
+    hidden = next(iter(world.runs))
+
+    async def refuse(ref: ExecutionRef) -> StepAnswer:
+        if ref.execution_id == hidden:
+            raise Forbidden("not this one", "mend the rights")
+        return await original(ref)
+
+    source.read_steps = refuse  # type: ignore[method-assign]
+    report = bench.run(source)
+    assert [failure.message for failure in report.failures] == ["not this one"]
+    assert bench.rows("SELECT execution_id FROM history.executions WHERE steps_state <> 'read'") == [
+        (hidden,)
+    ]
+
+
+def test_rights_that_are_missing_altogether_end_the_pass(bench: ToyBench, world: World) -> None:
+    world.fill(30)
+    source = Ascending(world)
+
+    async def refuse(ref: ExecutionRef) -> StepAnswer:
+        raise Forbidden("not one", f"mend the rights to {ref.partition}")
+
+    source.read_steps = refuse  # type: ignore[method-assign]
+    report = bench.run(source)
+    assert isinstance(report.error, Forbidden)
+    assert world.requests.count("steps") == 0
+    assert len(report.failures) <= 8
+
+
+def test_steps_that_show_themselves_after_their_execution_are_read(bench: ToyBench, world: World) -> None:
+    world.add("w1", NOW - timedelta(minutes=1), lasts=timedelta(seconds=50))
+    source = Ascending(world)
+    original = source.read_steps
+
+    async def not_yet(ref: ExecutionRef) -> StepAnswer:
+        raise NotFound(f"{ref.execution_id} has no steps yet")
+
+    source.read_steps = not_yet  # type: ignore[method-assign]
+    bench.run(source)
+    source.read_steps = original  # type: ignore[method-assign]
+    world.now += timedelta(minutes=5)
+    with bench.engine.begin() as db:
+        db.exec_driver_sql("UPDATE history.executions SET _steps_retry_at = NULL")
+    assert bench.run(source).is_complete
+    assert bench.rows("SELECT steps_state, settled_at IS NULL FROM history.executions") == [("read", False)]
+
+
+def test_steps_of_an_execution_that_comes_back_are_read(bench: ToyBench, world: World) -> None:
+    run = world.add("w1", NOW - timedelta(hours=2))
+    source = Ascending(world)
+    original = source.read_steps
+
+    async def vanish(ref: ExecutionRef) -> StepAnswer:
+        world.runs.pop(run.execution_id, None)
+        return await original(ref)
+
+    source.read_steps = vanish  # type: ignore[method-assign]
+    bench.run(source)
+    bench.run(source, lambda session: backfill(session, NOW - timedelta(days=1), NOW))
+    assert bench.rows(STATES) == [(run.execution_id, "gone")]
+    source.read_steps = original  # type: ignore[method-assign]
+    world.runs[run.execution_id] = run
+    bench.run(source, lambda session: backfill(session, NOW - timedelta(days=1), NOW))
+    assert bench.rows("SELECT steps_state, missing_since, settled_at IS NULL FROM history.executions") == [
+        ("read", None, False)
+    ]
 
 
 def test_steps_put_aside_are_resolved_when_they_land(bench: ToyBench, world: World) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from syncer.budget import Limit, Purpose
+from syncer.budget import Ask, Limit, Purpose
 from syncer.http import Clock
 from syncer.simulator import Clock as SourceClock
 from syncer.simulator import Outline, Simulator, Switches
@@ -52,7 +52,7 @@ def sleeping_with(simulator: Simulator, meanwhile: Callable[[], None] = lambda: 
 
 def take(engine: Engine, purpose: Purpose, wanted: int, now: datetime = NOW) -> int:
     with engine.begin() as db:
-        grant = limits.take(db, "flow", HOURLY, purpose, wanted, now=now)
+        grant = limits.take(db, "flow", HOURLY, Ask(purpose=purpose, wanted=wanted), now)
     return grant.requests
 
 
