@@ -53,6 +53,7 @@ pytest_add_cli_args_test_selection=
 timeout_multiplier=6
 timeout_constant=2
 use_git_change_detection=false
+process_isolation=forkserver
 """
 
 

@@ -20,6 +20,15 @@ GROUPS = {
     "plan": Group(("syncer/plan.py",), ("tests/unit/test_plan*.py",)),
     "fold": Group(("syncer/fold.py",), ("tests/unit/test_fold*.py",)),
     "decode": Group(("syncer/decode/*",), ("tests/unit/test_decode_*.py",)),
-    "load": Group(("syncer/load/*",), ("tests/integration/test_load*.py",)),
-    "sync": Group(("syncer/sync/*",), ("tests/conformance/test_s*.py", "tests/conformance/test_losses.py")),
+    "load": Group(
+        tuple(f"syncer/load/{name}.py" for name in ("rows", "executions", "steps", "workflows")),
+        ("tests/integration/test_load*.py",),
+    ),
+    "sync": Group(
+        tuple(
+            f"syncer/sync/{name}.py"
+            for name in ("__init__", "executions", "hints", "replay", "session", "steps", "workflows")
+        ),
+        ("tests/conformance/test_sync*.py", "tests/conformance/test_losses.py"),
+    ),
 }
