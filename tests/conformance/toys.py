@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
+from msgspec import structs
+
 from syncer.decode.payload import Payload
 from syncer.errors import ContractError, NotFound, RecordError
 from syncer.http import Traffic
@@ -36,7 +38,7 @@ TICK = timedelta(milliseconds=1)
 
 @dataclass
 class Run:
-    """One execution as the world knows it."""
+    """One execution as the world knows it; `steps` are when each began and ended, none meaning one as long as it."""
 
     execution_id: str
     workflow_id: str
@@ -45,15 +47,26 @@ class Run:
     is_broken: bool = False
     visible_at: datetime | None = None
     updated_at: datetime | None = None
+    steps: list[tuple[datetime, datetime | None]] = field(default_factory=list)
+
+    @property
+    def step_times(self) -> list[tuple[datetime, datetime | None]]:
+        """When each of its steps began and ended."""
+        return self.steps or [(self.created_at, self.ended_at)]
 
 
 @dataclass
 class Twist:
-    """How the server misbehaves; the default does not."""
+    """How the server misbehaves; the default does not.
+
+    `repeats` rows of a page stand on the next one again; `mixes_pages` gives the rows of a page in any order.
+    """
 
     ignores_order: bool = False
     clamps_pages_to: int | None = None
     ignores_start: bool = False
+    repeats: int = 0
+    mixes_pages: bool = False
     total: Callable[[int], int | None] | None = None
     after_page: Callable[[World], None] | None = None
     before_request: Callable[[int], None] | None = None
@@ -66,6 +79,7 @@ class World:
     now: datetime = NOW
     runs: dict[str, Run] = field(default_factory=dict)
     workflow_ids: list[str] = field(default_factory=lambda: ["w1", "w2"])
+    revisions: dict[str, int] = field(default_factory=dict)
     twist: Twist = field(default_factory=Twist)
     shows_hints: bool = False
     requests: list[str] = field(default_factory=list)
@@ -100,6 +114,14 @@ class World:
         """What lists show at this moment."""
         return [run for run in self.runs.values() if run.visible_at is None or run.visible_at <= self.now]
 
+    def find(self, execution_id: str) -> Run | None:
+        """The execution that a request names, if it is served."""
+        return self.runs.get(execution_id)
+
+    def revision(self, workflow_id: str) -> int:
+        """How often the workflow was edited, counted from 1."""
+        return self.revisions.get(workflow_id, 1)
+
     def note(self, request: str) -> None:
         """Record a request; the twist may make it fail."""
         self.requests.append(request)
@@ -133,14 +155,22 @@ class Toy:
     async def list_workflows(self, page: int) -> Page[Workflow]:
         self.world.note("workflows")
         rows = [
-            Workflow(workflow_id=each, name=each.upper(), revision="r1", hint=self.world.hint(each))
+            Workflow(
+                workflow_id=each,
+                name=each.upper(),
+                revision=f"r{self.world.revision(each)}",
+                hint=self.world.hint(each),
+            )
             for each in self.world.workflow_ids
         ]
         return self._page(rows, page)
 
     async def read_workflow(self, workflow_id: str) -> Workflow:
         self.world.note("workflow")
-        return Workflow(workflow_id=workflow_id, definition=b'{"n":1}', nodes=())
+        if workflow_id not in self.world.workflow_ids:
+            raise NotFound(f"no workflow {workflow_id}")
+        definition = f'{{"n":{self.world.revision(workflow_id)}}}'.encode()
+        return Workflow(workflow_id=workflow_id, definition=definition, nodes=())
 
     async def list_executions(self, partition: str, window: Window, page: int) -> Page[Execution]:
         self.world.note("executions")
@@ -171,7 +201,11 @@ class Toy:
         total = len(rows) if self.tells_total else None
         if self.world.twist.total:
             total = self.world.twist.total(len(rows))
-        return Page(rows=tuple(rows[(page - 1) * size : page * size]), total=total)
+        again = min(self.world.twist.repeats, size) if page > 1 else 0
+        part = rows[(page - 1) * size - again : page * size]
+        if self.world.twist.mixes_pages:
+            part = part[1::2] + part[::2]
+        return Page(rows=tuple(part), total=total)
 
     def _execution(self, run: Run) -> Execution:
         return Execution(
@@ -194,25 +228,19 @@ class Toy:
     async def read_steps(self, ref: ExecutionRef) -> StepAnswer:
         self.world.note("steps")
         run = self._run(ref)
-        event = StepEvent(
-            execution_id=run.execution_id,
-            event_id=f"{run.execution_id}-1",
-            node_id="n1",
-            created_at=run.created_at,
-            started_at=run.created_at,
-            outcome=Outcome.RUNNING,
-            role=Role.BEGIN,
-            status="Busy",
+        return StepAnswer(
+            events=tuple(
+                event
+                for number, (began_at, ended_at) in enumerate(run.step_times)
+                for event in _step_events(run, number, began_at, ended_at)
+            )
         )
-        if run.ended_at is None:
-            return StepAnswer(events=(event,))
-        ended = _ending(event, run)
-        return StepAnswer(events=(event, ended))
 
     def _run(self, ref: ExecutionRef) -> Run:
-        if ref.execution_id not in self.world.runs:
+        run = self.world.find(ref.execution_id)
+        if run is None:
             raise NotFound(f"no execution {ref.execution_id}")
-        return self.world.runs[ref.execution_id]
+        return run
 
     def decode_workflow(self, raw: bytes) -> Workflow:
         raise RecordError("a toy's records are not JSON")
@@ -224,21 +252,33 @@ class Toy:
         pass
 
 
-def _ending(begin: StepEvent, run: Run) -> StepEvent:
-    """The event that ends the step of a begin event."""
-    return StepEvent(
+def _step_events(run: Run, number: int, began_at: datetime, ended_at: datetime | None) -> list[StepEvent]:
+    """What a step has sent: that it began, and that it ended if it has."""
+    begin = StepEvent(
         execution_id=run.execution_id,
-        event_id=f"{run.execution_id}-2",
-        node_id=begin.node_id,
-        created_at=run.ended_at or begin.created_at,
-        started_at=begin.created_at + TICK,
-        ended_at=run.ended_at,
+        event_id=f"{run.execution_id}-{2 * number + 1}",
+        node_id=f"n{number + 1}",
+        created_at=began_at,
+        started_at=began_at,
+        outcome=Outcome.RUNNING,
+        role=Role.BEGIN,
+        status="Busy",
+    )
+    if ended_at is None:
+        return [begin]
+    end = structs.replace(
+        begin,
+        event_id=f"{run.execution_id}-{2 * number + 2}",
+        created_at=ended_at,
+        started_at=began_at + TICK,
+        ended_at=ended_at,
         outcome=Outcome.SUCCEEDED,
         role=Role.END,
         status="Done",
         input=Payload(value=b'{"a":1}', state="decoded", size=7, raw=None, redacted_paths=()),
         output=Payload(value=b"[1]", state="decoded", size=3, raw=None, redacted_paths=()),
     )
+    return [begin, end]
 
 
 class Ascending(Toy):
