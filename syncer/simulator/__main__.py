@@ -13,7 +13,7 @@ import sys
 import threading
 from dataclasses import asdict
 
-from syncer.simulator import SWITCHES, Outline, Simulator, Switches
+from syncer.simulator import KINDS, SWITCHES, Outline, Simulator, Switches, mixture
 
 
 def main() -> int:
@@ -27,6 +27,8 @@ def main() -> int:
         running=asked.running,
     )
     simulator = Simulator(outline, switches=Switches(**dict(asked.switch), rate_limit=asked.rate_limit))
+    if asked.faults:
+        simulator.misbehave({"*": mixture(asked.faults)}, seed=asked.seed)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -51,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     usual = Outline()
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument("--seed", type=int, default=usual.seed)
+    parser.add_argument("--seed", type=int, default=usual.seed, help="of the history and of the faults")
     parser.add_argument("--workflows", type=int, default=usual.workflows)
     parser.add_argument("--executions", type=int, default=usual.executions, help="of each workflow")
     parser.add_argument("--steps", type=int, default=usual.steps, help="nodes that run in an execution")
@@ -62,6 +64,13 @@ def _parser() -> argparse.ArgumentParser:
         "--every", type=float, metavar="SECONDS", help="end what runs and begin anew so often"
     )
     parser.add_argument(
+        "--faults",
+        type=_rate,
+        default=0.0,
+        metavar="RATE",
+        help="part of the answers that go wrong, such as 0.05, in every way there is: " + ", ".join(KINDS),
+    )
+    parser.add_argument(
         "--switch",
         type=_switch,
         action="append",
@@ -70,6 +79,16 @@ def _parser() -> argparse.ArgumentParser:
         help="another reading of the documents: " + ", ".join(SWITCHES),
     )
     return parser
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = -1.0
+    if not 0 <= rate <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is no part of the answers: a number from 0 to 1")
+    return rate
 
 
 def _switch(text: str) -> tuple[str, object]:

@@ -161,3 +161,36 @@ def test_an_unknown_switch_is_explained() -> None:
     refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert refused.returncode == 2
     assert "total_as must be one of string, number, absent" in refused.stderr
+
+
+def test_the_command_makes_so_many_answers_go_wrong() -> None:
+    command = [sys.executable, "-m", "syncer.simulator", "--workflows", "1", "--executions", "1"]
+    with subprocess.Popen(
+        [*command, "--faults", "1", "--seed", "3"], stdout=subprocess.PIPE, text=True
+    ) as served:
+        try:
+            assert served.stdout is not None
+            told = json.loads(served.stdout.readline())
+            with httpx.Client(base_url=told["url"], trust_env=False, timeout=0.5) as client:
+                met = {_met(client) for _ in range(20)}
+            assert len(met) > 3, met
+        finally:
+            served.send_signal(signal.SIGTERM)
+        assert served.wait(timeout=30) == 0
+
+
+def _met(client: httpx.Client) -> str:
+    """A status, or how the connection failed."""
+    try:
+        with client.stream("GET", WORKFLOWS) as answer:
+            return str(answer.status_code)
+    except httpx.HTTPError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("rate", ["many", "1.5", "-1"])
+def test_a_rate_that_is_none_is_explained(rate: str) -> None:
+    command = [sys.executable, "-m", "syncer.simulator", f"--faults={rate}"]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert refused.returncode == 2
+    assert "a number from 0 to 1" in refused.stderr
