@@ -54,7 +54,7 @@ SWEEPS_AT_MOST = 0.25
 """The part of the limit that sweeps may use."""
 
 EVEN = frozenset((Purpose.STEPS, Purpose.URGENT, Purpose.HISTORY))
-"""Work that is spread over the window: it may take hours, and what comes up meanwhile must find something left."""
+"""Work that is spread over the window where there is other work: what comes up meanwhile must find something left."""
 
 AT_ONCE = 0.5
 """The part of what others leave by which such work may run ahead of its pace."""
@@ -230,8 +230,8 @@ class Spending(Struct, kw_only=True):
         return requests * self._interval(limit, purpose, now)
 
     def _due(self, limit: Limit, purpose: Purpose, now: float) -> int:
-        """How many are due by now, of work that is spread evenly; all of other work."""
-        if purpose not in EVEN:
+        """How many are due by now, of work that is spread evenly; all of other work, and of work that is alone."""
+        if purpose not in EVEN or not self._at_work(limit, purpose, now):
             return limit.requests
         early = self._lead(limit, purpose, now) - self._ahead(purpose, now)
         return int(early / self._interval(limit, purpose, now) + 1e-9)

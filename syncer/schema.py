@@ -403,7 +403,7 @@ window_audit = Table(
     _time("window_end", "End of the window.", nullable=False),
     Column("told_total", BigInteger, comment="The total the source told; null where it told none."),
     Column("read_ids", BigInteger, comment="Distinct ids read, rejects included."),
-    _text("verdict", "disputed, unproved or lost.", nullable=False),
+    _text("verdict", "disputed, unproved, lost or differs.", nullable=False),
     _time("first_seen_at", "When it was first found.", nullable=False),
     _time("last_seen_at", "When it was last found.", nullable=False),
     _time("resolved_at", "When a later read proved the window; null while it stands."),

@@ -18,6 +18,8 @@ depends_on = None
 ASKED_AT = "When the window was begun that moved the watermark last (database clock)."
 LIMITS = "What the sources said about limits and waiting; kept over restarts, shared by all processes."
 WAITS = "What the sources said about waiting; kept over restarts, shared by all processes."
+VERDICTS = "disputed, unproved, lost or differs."
+FORMER_VERDICTS = "disputed, unproved or lost."
 COLUMNS = (
     ("limit_requests", sa.BigInteger(), "Requests that the source allows in limit_seconds."),
     ("limit_seconds", sa.Double(), "Seconds in which limit_requests may be made."),
@@ -32,6 +34,7 @@ def upgrade() -> None:
     for name, type_, comment in COLUMNS:
         op.add_column("rate_limits", sa.Column(name, type_, comment=comment), schema="syncer")
     op.create_table_comment("rate_limits", LIMITS, existing_comment=WAITS, schema="syncer")
+    op.alter_column("window_audit", "verdict", comment=VERDICTS, schema="syncer")
 
 
 def downgrade() -> None:
@@ -39,3 +42,4 @@ def downgrade() -> None:
     for name, _, _ in COLUMNS:
         op.drop_column("rate_limits", name, schema="syncer")
     op.create_table_comment("rate_limits", WAITS, existing_comment=LIMITS, schema="syncer")
+    op.alter_column("window_audit", "verdict", comment=FORMER_VERDICTS, schema="syncer")
