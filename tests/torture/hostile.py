@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -33,6 +33,22 @@ HASTE = 0.005
 
 MOST_PASSES = 20
 """Passes within which everything that is to happen does."""
+
+
+ENDPOINTS = ("auth", "workflows", "workflow", "executions", "execution", "steps", "step", "input", "output")
+PAYLOADS = ("step", "input", "output")
+
+
+def everywhere(kinds: Collection[str], rate: float) -> dict[str, dict[str, float]]:
+    """Faults at this rate together, on every endpoint.
+
+    But nothing too long where one payload is asked for: that it is too large is then all there is to know of it.
+    """
+    short = [kind for kind in kinds if kind not in ("flood", "bomb")]
+    return {
+        endpoint: dict.fromkeys(short if endpoint in PAYLOADS else kinds, rate / len(kinds))
+        for endpoint in ENDPOINTS
+    }
 
 
 class Hurried:

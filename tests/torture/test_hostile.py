@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine
 
-from syncer.simulator import KINDS, Clock, Outline, Simulator, Switches, mixture
+from syncer.simulator import KINDS, Clock, Outline, Simulator, Switches
 from syncer.simulator.bustle import EVENTS
 from syncer.simulator.qualys_flow import lies
 from syncer.sync import poll, recent_steps
-from tests.torture.hostile import HostileBench
+from tests.torture.hostile import HostileBench, everywhere
 from tests.torture.table import FULL, SEED
 
 SHORT = timedelta(seconds=0.3)
@@ -69,8 +69,7 @@ def test_faults_on_the_way_cost_no_row(
     bench: HostileBench, simulator: Simulator, kinds: str, seed: int
 ) -> None:
     wanted = (FAMILIES | ALONE)[kinds]
-    rates = dict.fromkeys(wanted, 0.3 / len(wanted))
-    faults = simulator.misbehave({"*": rates}, seed=seed)
+    faults = simulator.misbehave(everywhere(wanted, 0.3), seed=seed)
     timeout = SHORT if "silence" in wanted else timedelta(seconds=30)
     bench.until(lambda: faults.injected.keys() >= set(wanted), at_least=2, timeout=timeout)
     faults.calm()
@@ -188,7 +187,7 @@ def test_everything_at_once_costs_no_row(engine: Engine, seed: int) -> None:
     simulator = Simulator(OUTLINE)
     with simulator.serve() as url:
         bench = HostileBench(engine, simulator, url, timeout=SHORT)
-        faults = simulator.misbehave({"*": mixture(0.15)}, seed=seed)
+        faults = simulator.misbehave(everywhere(KINDS, 0.15), seed=seed)
         told = {kind: 0.03 for kind in lies.KINDS if not kind.startswith("hints")}
         liar = simulator.lie(told, seed=seed)
         bustle = simulator.bustle(dict.fromkeys(EVENTS, 0.03), seed=seed)
