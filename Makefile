@@ -23,7 +23,7 @@ export PIP_NO_INPUT := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak lint check format lock clean
+.PHONY: help demo test soak torture lint check format lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,12 @@ test: $(VENV)/.installed ## all tests, on every PostgreSQL found here
 
 soak: $(VENV)/.installed ## ten minutes of the service against a source that lives and fails
 	SYNCER_SOAK_MINUTES=10 $(BIN)/pytest -s tests/acceptance/test_soak.py
+
+SEED ?= $(shell date +%s)
+
+torture: $(VENV)/.installed ## every fault, kill and race there is, from a SEED it prints; about two hours
+	SYNCER_TORTURE=full SYNCER_TORTURE_SEED=$(SEED) $(BIN)/pytest --numprocesses 2 --dist worksteal \
+		tests/torture tests/conformance/test_properties.py
 
 lint: $(VENV)/.installed ## format, style, types, layers, dependencies, data dictionary, containers
 	$(BIN)/ruff format --check

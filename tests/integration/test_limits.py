@@ -14,7 +14,7 @@ from syncer.http import Clock
 from syncer.simulator import Clock as SourceClock
 from syncer.simulator import Outline, Simulator, Switches
 from syncer.state import limits
-from syncer.sync import Report, Session, backfill, poll, sync
+from syncer.sync import Report, Session, backfill, poll, recent_steps, sync
 from tests.integration.flows import FlowBench, assert_equal_to_truth
 
 NOW = datetime(2026, 3, 10, 11, 0, tzinfo=UTC)
@@ -150,3 +150,25 @@ def test_sweeps_that_have_used_their_quarter_are_put_off(bench: FlowBench) -> No
             report = bench.run(simulator, url, lambda session: poll(session, at_once), sweep=at_once)
             assert report.is_complete
     assert simulator.counts == {"auth": 6, "workflows": 6, "executions": 6}
+
+
+def test_a_copy_asks_hardly_more_than_it_must(bench: FlowBench) -> None:
+    """At the least: every page of a list, the steps of every execution, once more what was open."""
+    simulator = Simulator(Outline(workflows=3, executions=300, steps=1, running=5))
+    with simulator.serve() as url:
+        assert bench.run(simulator, url).is_complete
+        counts = simulator.counts
+        assert counts["steps"] <= 900 + 5, "those that run are asked for, too"
+        pages = 1 + 3 * 3  # of workflows and of executions, a hundred on each
+        assert counts["workflows"] + counts["executions"] <= pages + 3 * 3, (
+            "a live window and an end for each"
+        )
+        simulator.clear_requests()
+        running = simulator.end_all_running()
+        simulator.add_execution()
+        assert bench.run(simulator, url, lambda session: poll(session, EVERY)).is_complete
+        assert bench.run(simulator, url, recent_steps).is_complete
+    counts = simulator.counts
+    assert counts["execution"] <= len(running)
+    assert counts["steps"] <= len(running) + 1
+    assert counts["workflows"] + counts["executions"] <= 1 + 3
