@@ -43,6 +43,17 @@ torture: $(VENV)/.installed ## every fault, kill and race there is, from a SEED 
 	SYNCER_TORTURE=full SYNCER_TORTURE_SEED=$(SEED) $(BIN)/pytest --numprocesses 2 --dist worksteal \
 		tests/torture tests/conformance/test_properties.py
 
+mutants: build/mutation/.installed ## one thing after another made wrong, and what no test notices; hours (GROUPS="plan fold" SAMPLE=100)
+	@nice -n 15 build/mutation/bin/python -m tests.mutation $(GROUPS) $(if $(SAMPLE),--sample $(SAMPLE))
+	@echo "What lives: build/mutants/*.md"
+
+# The tool brings many packages, and none of them belongs where the tests run.
+build/mutation/.installed: requirements/dev.txt tests/mutation/requirements.txt
+	@'$(PYTHON)' -m venv --clear build/mutation
+	@build/mutation/bin/pip install -qq --require-hashes --requirement requirements/dev.txt
+	@build/mutation/bin/pip install -qq --require-hashes --requirement tests/mutation/requirements.txt
+	@touch $@
+
 lint: $(VENV)/.installed ## format, style, types, layers, dependencies, data dictionary, containers
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check

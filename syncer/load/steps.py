@@ -94,16 +94,10 @@ def load_steps(
             loaded.rows.update({table: len(rows) for table, rows in item.rows.items()})
     _mark_gone(db, connection_id, gone, now)
     for item in folded:
-        answer = item.read.answer
-        if answer is not None and answer.variables is not UNSET:
-            set_variables_of(
-                db, connection_id, item.execution_id, encoder.document(_given(answer.variables)), now
-            )
+        variables = UNSET if item.read.answer is None else item.read.answer.variables
+        if not isinstance(variables, msgspec.UnsetType):
+            set_variables_of(db, connection_id, item.execution_id, encoder.document(variables), now)
     return loaded
-
-
-def _given(document: bytes | msgspec.UnsetType | None) -> bytes | None:
-    return None if isinstance(document, msgspec.UnsetType) else document
 
 
 def _owners(db: Connection, connection_id: str, ids: list[str]) -> dict[str, _Owner]:

@@ -12,12 +12,14 @@ import argparse
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 
 from tests.mutation.groups import GROUPS, Group
@@ -26,6 +28,14 @@ ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "mutants"
 COPIED = ("syncer", "tests", "alembic", "pyproject.toml", "config.example.toml")
 CAUGHT = ("killed", "timeout")
+Mutant = tuple[str, int, str, str]
+"""Where it is, and what stood there before and after."""
+Mutants = dict[str, Mutant]
+
+_LITERAL = re.compile(r"%\(\w+\)s|%s|'[^']*'", re.IGNORECASE)
+_SQL = re.compile(
+    r"\b(select|update|insert|delete|where|and|on|set|from|values|case|order by)\b", re.IGNORECASE
+)
 STATUS = {
     0: "survived",
     33: "no tests",
@@ -57,17 +67,6 @@ process_isolation=forkserver
 """
 
 
-LIST = """
-from pathlib import Path
-from mutmut.mutation.file_mutation import mutate_file_contents
-from mutmut.utils.file_utils import walk_mutatable_files
-from mutmut.utils.format_utils import get_mutant_name
-for path in sorted(walk_mutatable_files()):
-    for name in mutate_file_contents(str(path), Path(path).read_text()).mutant_names:
-        print(get_mutant_name(path, name))
-"""
-
-
 def main() -> None:
     """Run the groups named, or all."""
     options = argparse.ArgumentParser(prog="python -m tests.mutation")
@@ -82,11 +81,23 @@ def main() -> None:
 
 def _run(folder: Path, group: Group, sample: int | None) -> None:
     _prepare(folder, group)
-    keys = _python(folder, "-c", LIST).split()
-    drawn = keys if sample is None else random.Random(sample).sample(keys, min(sample, len(keys)))
-    fates = {key: status for key, status, _ in _results(folder)}
-    _mutmut(folder, "run", "--max-children", "1", *(key for key in drawn if fates.get(key) not in CAUGHT))
-    folder.with_suffix(".md").write_text("\n".join(_report(folder, set(drawn))) + "\n")
+    mutants: Mutants = json.loads(_python(folder, "-m", "tests.mutation.mutants"))
+    drawn = list(mutants) if sample is None else random.Random(sample).sample(sorted(mutants), sample)
+    fates = _fates(folder)
+    tried = [key for key in drawn if fates.get(key) not in CAUGHT and not _is_spelling(mutants[key])]
+    subprocess.run(
+        [sys.executable, "-m", "mutmut", "run", "--max-children", "1", *tried], cwd=folder, check=True
+    )
+    folder.with_suffix(".md").write_text(
+        "\n".join(_report({key: mutants[key] for key in drawn}, _fates(folder)))
+    )
+
+
+def _is_spelling(mutant: Mutant) -> bool:
+    """Whether SQL is only written in other letters, which means the same: to try that would be vain."""
+    _, _, before, after = mutant
+    is_same = before.lower() == after.lower() and _LITERAL.findall(before) == _LITERAL.findall(after)
+    return is_same and _SQL.search(before) is not None
 
 
 @contextmanager
@@ -118,38 +129,50 @@ def _prepare(folder: Path, group: Group) -> None:
     (folder / "setup.cfg").write_text(text)
 
 
-def _mutmut(folder: Path, *arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "mutmut", *arguments], cwd=folder, check=True)
-
-
 def _python(folder: Path, *arguments: str) -> str:
     command = [sys.executable, *arguments]
     return subprocess.run(command, cwd=folder, check=True, text=True, stdout=subprocess.PIPE).stdout
 
 
-def _results(folder: Path) -> Iterator[tuple[str, str, str]]:
-    """Every mutant with its fate and its module."""
-    for meta in sorted((folder / "mutants").rglob("*.py.meta")):
-        module = str(meta.relative_to(folder / "mutants")).removesuffix(".meta")
+def _fates(folder: Path) -> dict[str, str]:
+    """What became of every mutant that mutmut knows."""
+    found: dict[str, str] = {}
+    for meta in (folder / "mutants").rglob("*.py.meta"):
         for key, code in json.loads(meta.read_text())["exit_code_by_key"].items():
-            yield key, STATUS.get(code, "suspicious"), module
+            found[key.replace("__init__.", "")] = STATUS.get(code, "suspicious")
+    return found
 
 
-def _report(folder: Path, drawn: set[str]) -> Iterator[str]:
-    results = list(_results(folder))
-    yield "| module | mutants | tried | caught | timed out | alive | score |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
-    for module in dict.fromkeys(module for *_, module in results):
-        own = [(key, status) for key, status, where in results if where == module]
-        fates = Counter(status for key, status in own if key in drawn)
-        tried, caught = fates.total(), sum(fates[status] for status in CAUGHT)
-        score = f"{100 * caught / max(tried, 1):.1f} %"
+def _report(drawn: Mutants, fates: dict[str, str]) -> Iterator[str]:
+    yield "| module | drawn | caught | by time | alive | of these spelling | score |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+    for path in dict.fromkeys(path for path, *_ in drawn.values()):
+        own = {key: mutant for key, mutant in drawn.items() if mutant[0] == path}
+        counts = Counter(fates.get(key) for key in own)
+        caught = counts["killed"] + counts["timeout"]
+        spelling = sum(map(_is_spelling, own.values()))
         yield (
-            f"| {module} | {len(own)} | {tried} | {fates['killed']} | {fates['timeout']} | {tried - caught} | {score} |"
+            f"| {path} | {len(own)} | {caught} | {counts['timeout']} | {len(own) - caught} | {spelling} |"
+            f" {100 * caught / len(own):.1f} % |"
         )
-    for key, status, _ in results:
-        if key in drawn and status not in CAUGHT:
-            yield f"\n### {key} ({status})\n\n```diff\n{_python(folder, '-m', 'mutmut', 'show', key).strip()}\n```"
+    for key, mutant in sorted(drawn.items(), key=lambda item: item[1][:2]):
+        if fates.get(key) not in CAUGHT and not _is_spelling(mutant):
+            yield f"- {mutant[0]}:{mutant[1]} {fates.get(key)}: {_change(mutant)} ({key.rpartition('.')[2]})"
+    yield ""
+
+
+def _change(mutant: Mutant) -> str:
+    """The change, with a little of what stands around it."""
+    before, after = (" ".join(text.split()) for text in mutant[2:])
+    head = _alike(before, after)
+    tail = _alike(before[head:][::-1], after[head:][::-1])
+    start = max(0, head - 40)
+    return " -> ".join(f"`{text[start : len(text) - tail + min(tail, 40)]}`" for text in (before, after))
+
+
+def _alike(one: str, other: str) -> int:
+    """How many letters both begin with."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 if __name__ == "__main__":
