@@ -171,9 +171,11 @@ class Spending(Struct, kw_only=True):
         slices[self._slice(now)] = slices.get(self._slice(now), 0) + requests
 
     def _forget(self, limit: Limit, now: float) -> None:
-        """Drop slices that lie wholly before the window; all of them where its length has changed."""
+        """Drop slices that lie wholly before the window; where its length has changed they become one."""
         if self.seconds != limit.seconds:
-            self.seconds, self.spent, self.next_at = limit.seconds, {}, {}
+            made = {purpose: self.used(purpose) for purpose in self.spent}
+            self.seconds, self.next_at = limit.seconds, {}
+            self.spent = {purpose: {self._slice(now): count} for purpose, count in made.items()}
         present = self._slice(now)
         for purpose, slices in self.spent.items():
             # One far ahead was written by a clock that has been set back since.

@@ -173,7 +173,15 @@ def test_spending_survives_a_clock_that_is_set_back_or_a_limit_that_changes() ->
     spending = Spending()
     assert spending.take(HOURLY, LIVE, 400, START).requests == 300
     assert spending.take(HOURLY, LIVE, 1, START - 86_400) == Grant(1)
-    assert spending.take(Limit(100, 10.0), LIVE, 400, START).requests == 100
+
+
+def test_what_was_spent_of_one_limit_counts_for_the_next() -> None:
+    """A pace of our own, and then the first answer tells of a limit."""
+    spending = Spending()
+    assert spending.take(Limit(300, 60.0), LIVE, 7, START).requests == 7
+    assert spending.take(HOURLY, LIVE, 400, START + 1).requests == 293
+    assert spending.take(HOURLY, LIVE, 1, START + 3540).requests == 0
+    assert spending.take(HOURLY, LIVE, 1, START + 3700).requests == 1
 
 
 def test_a_pace_of_our_own_is_a_limit_by_the_minute() -> None:
