@@ -29,13 +29,14 @@ class Server:
     def new_database(self, template: str = "template1") -> Iterator[str]:
         """The URL of a copy of `template`, dropped afterwards together with whoever is still connected."""
         name = f"syncer_test_{secrets.token_hex(6)}"
-        self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         try:
             yield urlsplit(self.url)._replace(path=f"/{name}").geturl()
         finally:
-            self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+            self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
-    def _execute(self, statement: str) -> None:
+    def execute(self, statement: str) -> None:
+        """Do something that belongs to no database."""
         with psycopg.connect(self.url, autocommit=True) as db:
             db.execute(statement.encode())
 

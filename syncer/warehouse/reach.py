@@ -89,7 +89,12 @@ _FAULTS = (
         "grant it, or connect as the owner of the schemas history and syncer",
     ),
     _Fault("42P01|42703|3F000", "^$", "its schema lacks something: {said}", "run `syncer migrate`"),
-    _Fault("53[12]00", "^$", "it has run out of space: {said}", "give it more disk or memory"),
+    _Fault(
+        "53[12]00",
+        "No space left|[Oo]ut of (shared )?memory",
+        "it has run out of space: {said}",
+        "give it more disk or memory",
+    ),
     _Fault("53...", "^$", "a limit of its configuration is reached: {said}", "raise that limit"),
     _Fault("25006", "^$", "it only reads: {said}", "point warehouse.url to the primary server"),
     _Fault(

@@ -125,8 +125,8 @@ def shell(tmp_path: Path, server: Server) -> Iterator[Shell]:
     walking = Shell(env, home)
     yield walking
     walking.close()
-    server._execute(f"DROP DATABASE IF EXISTS {name_of(server)} WITH (FORCE)")
-    server._execute(f"DROP ROLE IF EXISTS {name_of(server)}")
+    server.execute(f"DROP DATABASE IF EXISTS {name_of(server)} WITH (FORCE)")
+    server.execute(f"DROP ROLE IF EXISTS {name_of(server)}")
 
 
 def name_of(server: Server) -> str:
