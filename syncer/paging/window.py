@@ -225,7 +225,8 @@ class _Reader:
             if is_short:  # ends nothing by itself: the server may have clamped the page
                 second = await self.ask(rest, 2)
                 yield current.take(second)
-                if second.page.size == 0:
+                # Where more was told than came, this one page was cut short: the walk goes on behind it.
+                if second.page.size == 0 and page.total is None:
                     return
             if self._is_too_large(len(current.seen)):
                 raise _TooLarge

@@ -165,3 +165,19 @@ def test_covered_only_grows_and_never_passes_the_end() -> None:
         covered = [portion.covered for portion in Server(spread(80), order=order).read() if portion.covered]
         assert covered == sorted(covered)
         assert covered[-1] == NOW
+
+
+@pytest.mark.parametrize("order", [Order.ASCENDING, Order.DESCENDING])
+def test_a_page_cut_short_now_and_then_ends_no_walk_that_its_total_contradicts(order: Order) -> None:
+    """Three rows came after the first answer had told its total; a later page lacks three others."""
+
+    class Hasty(Server):
+        async def ask(self, window: Window, number: int) -> Answer:
+            self.clamp = 7 if self.requests == 1 else None
+            return await super().ask(window, number)
+
+    first = iter([16])
+    times = [NOW - timedelta(hours=hour) for hour in range(1, 20)]
+    server = Hasty(times, order=order, total=lambda true: next(first, true))
+    assert ids(server.read()) == everything(server)
+    assert server.requests <= 20
