@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import product
 
 import pytest
 from sqlalchemy import Engine
@@ -18,7 +19,7 @@ from tests.torture.table import FULL, SEED
 SHORT = timedelta(seconds=0.3)
 """A client's patience where the source may be silent."""
 
-OUTLINE = Outline(seed=SEED, workflows=2, executions=20, running=3, steps=2, days=20, loops=True)
+OUTLINE = Outline(seed=SEED, workflows=2, executions=12, running=3, steps=2, days=20, loops=True)
 
 FAMILIES: dict[str, tuple[str, ...]] = {
     "errors": ("500", "502", "503", "504", "401", "redirect", "html", "empty", "json-cut"),
@@ -38,6 +39,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 ALONE = {kind: (kind,) for kind in KINDS}
 
 SEEDS = [SEED + number for number in range(5 if FULL else 1)]
+CASES = [*((kind, SEED) for kind in ALONE if FULL), *product(FAMILIES, SEEDS)]
 
 
 @pytest.fixture
@@ -63,8 +65,7 @@ def test_every_fault_has_its_family() -> None:
     assert sorted(kind for family in FAMILIES.values() for kind in family) == sorted(KINDS)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("kinds", [*(ALONE if FULL else ()), *FAMILIES])
+@pytest.mark.parametrize(("kinds", "seed"), CASES)
 def test_faults_on_the_way_cost_no_row(
     bench: HostileBench, simulator: Simulator, kinds: str, seed: int
 ) -> None:
@@ -79,11 +80,11 @@ def test_faults_on_the_way_cost_no_row(
         bench.conclude(kind, faults.injected[kind])
 
 
-@pytest.mark.parametrize("kind", FAMILIES["waits"])
+@pytest.mark.parametrize("kinds", [*(FAMILIES["waits"] if FULL else ()), "waits"])
 def test_no_request_leaves_before_the_wait_is_over(
-    bench: HostileBench, simulator: Simulator, kind: str
+    bench: HostileBench, simulator: Simulator, kinds: str
 ) -> None:
-    faults = simulator.misbehave({"*": {kind: 0.2}}, seed=SEED)
+    faults = simulator.misbehave(everywhere((FAMILIES | ALONE)[kinds], 0.2), seed=SEED)
     bench.until(lambda: faults.injected.total() > 3, max_concurrency=1)
     assert faults.impolite == 0
 
