@@ -42,7 +42,7 @@ class Pauses:
         self._span = span
         self._failures = 0
 
-    def after(self, error: SyncerError) -> timedelta:
+    def after(self, error: SyncerError | None = None) -> timedelta:
         """The pause after one more failure."""
         span = self._span or _span(error)
         pause = min(span.first * (1 << min(self._failures, 16)), span.longest)
@@ -54,7 +54,7 @@ class Pauses:
         self._failures = 0
 
 
-def _span(error: SyncerError) -> Span:
+def _span(error: SyncerError | None) -> Span:
     match error:
         case AuthError():
             return REFUSED

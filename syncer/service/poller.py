@@ -26,14 +26,7 @@ from msgspec import Struct
 
 from syncer import sync
 from syncer.config import Connection, Cron
-from syncer.errors import (
-    AuthError,
-    ConfigError,
-    SyncerError,
-    TransientError,
-    WarehouseError,
-    unexpected,
-)
+from syncer.errors import AuthError, ConfigError, SyncerError, WarehouseError, unexpected
 from syncer.http import Traffic
 from syncer.service.complaints import Complaints
 from syncer.service.pauses import PARTS, Pauses
@@ -138,10 +131,12 @@ class Poller:
         every = _interval(self.connection.poll, self._clock.now())
         failures: list[Failure] = []
         error = await self._attempt("poll", lambda session: self._noted(session, every, failures))
-        if error is not None:
-            self._again_after(error, self._pauses)
+        if isinstance(error, ConfigError):
+            self._give_up()
+        elif error is not None:
+            self._again_after(self._pauses.after(error))
         elif failures and every > PARTS.longest:
-            self._again_after(TransientError("parts of the poll failed"), self._part_pauses)
+            self._again_after(self._part_pauses.after())
         else:
             self._pauses.reset()
             self._part_pauses.reset()
@@ -204,14 +199,16 @@ class Poller:
             self._complaints.hear(lane, error, session.report.failures)
         return error
 
-    def _again_after(self, error: SyncerError, pauses: Pauses) -> None:
-        """Try again after a pause, unless only a person can mend it."""
+    def _give_up(self) -> None:
+        """Poll no more: only a person can mend it."""
+        if not self._is_stopped:
+            self._scheduler.remove_job(self.name)
+
+    def _again_after(self, pause: timedelta) -> None:
+        """Poll once more before the time of the next poll, and not before the pause is over."""
         if self._is_stopped:
             return
-        if isinstance(error, ConfigError):
-            self._scheduler.remove_job(self.name)
-            return
-        self._retry_at = self._clock.now() + pauses.after(error)
+        self._retry_at = self._clock.now() + pause
         self._scheduler.add_job(
             self.poll,
             DateTrigger(self._retry_at),
