@@ -125,6 +125,8 @@ class History(RuleBasedStateMachine):
     def reads_again_what_has_not_changed(self) -> None:
         self.world.twist = Twist()
         self._calm()
+        if self.world.went:  # what still runs of a deleted workflow may be found again, once
+            self._calm()
         before = self.copy.fingerprints()
         self._calm()
         assert self.copy.fingerprints() == before
