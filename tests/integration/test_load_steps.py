@@ -455,9 +455,9 @@ def test_what_is_due_comes_oldest_first_and_says_where_to_find_it(engine: Engine
     with engine.begin() as db:
         found = due_steps(db, "c", running=False, limit=9)
     assert found == [
-        ref("c", created_at=NOW - 2 * HOUR),
-        ref("a", created_at=NOW - HOUR, workflow_id="v"),
-        ref("b", created_at=NOW - HOUR),
+        ref("c", created_at=NOW - 2 * HOUR, ended_at=NOW - HOUR / 2),
+        ref("a", created_at=NOW - HOUR, ended_at=NOW - HOUR / 2, workflow_id="v"),
+        ref("b", created_at=NOW - HOUR, ended_at=NOW - HOUR / 2),
     ]
     assert due(engine, limit=2) == ["c", "a"]
 

@@ -29,6 +29,6 @@ GROUPS = {
             f"syncer/sync/{name}.py"
             for name in ("__init__", "executions", "hints", "replay", "session", "steps", "workflows")
         ),
-        ("tests/conformance/test_sync*.py", "tests/conformance/test_losses.py"),
+        ("tests/conformance/test_sync*.py", "tests/conformance/test_losses.py", "tests/conformance/test_poll.py"),
     ),
 }
