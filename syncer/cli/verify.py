@@ -139,8 +139,8 @@ def _document(each: Pass[Verified]) -> dict[str, Any]:
         "windows": found.windows,
         "executions": found.executions,
         "sampled": found.sampled,
-        "differing": {kind: found.counts[kind] for kind in Kind},
-        "repaired": {kind: found.repaired[kind] for kind in Kind},
+        "differing": {kind.value: found.counts[kind] for kind in Kind},
+        "repaired": {kind.value: found.repaired[kind] for kind in Kind},
         "differences": [_difference(one) for one in found.differences],
         "not_copied": [
             {"partition": partition, **_span(window)}
@@ -154,7 +154,7 @@ def _document(each: Pass[Verified]) -> dict[str, Any]:
 
 def _difference(one: Difference) -> dict[str, Any]:
     document: dict[str, Any] = msgspec.structs.asdict(one)
-    document["kind"] = str(one.kind)
+    document["kind"] = one.kind.value
     document["window"] = _span(one.window) if one.window else None
     return document
 

@@ -218,12 +218,12 @@ def _spans(spans: Mapping[str, Window]) -> dict[str, list[Any]]:
 
 def snapshot(db: Connection, connection_id: str, execution_id: str) -> Snapshot:
     """All that is stored of one execution and that its source could tell."""
-    return {table.name: _rows_of(db, table, connection_id, execution_id) for table in _TABLES}
+    return {str(table.name): _rows_of(db, table, connection_id, execution_id) for table in _TABLES}
 
 
 def _rows_of(db: Connection, table: Any, connection_id: str, execution_id: str) -> Rows:
     key = key_of(table)[2:]
-    names = [each.name for each in table.columns if each.name not in _OWN and not each.name.startswith("_")]
+    names = [str(each.name) for each in table.columns if each.name not in _OWN and each.name[0] != "_"]
     columns = [sql.SQL("{}::text").format(sql.Identifier(name)) for name in names]
     statement = sql.SQL("SELECT {} FROM {} WHERE connection_id = %s AND execution_id = %s").format(
         sql.SQL(", ").join(columns), name_of(table)

@@ -17,6 +17,7 @@ from functools import partial
 from msgspec import Struct, structs
 from sqlalchemy import Connection as Database
 
+from syncer.encode import digest
 from syncer.errors import NotFound
 from syncer.load import compare
 from syncer.load.compare import Candidate, Rows, Snapshot
@@ -158,6 +159,8 @@ class Sampler:
     def _land(self, db: Database, name: str, told: _Told, now: datetime) -> None:
         reading = self.session.reading(told.ref.partition, told.asked, now)
         row = self.session.encoder.execution(told.execution)
+        if not self.session.connection.variables and row.get("variables") is not None:
+            del row["variables"]  # lists need not carry them, so that they may rightly be missing
         load_executions(db, [row], structs.replace(reading, connection_id=name))
         if told.steps is not None:
             land_steps(db, name, [told.steps], self.session.encoder, now)
@@ -239,6 +242,13 @@ def _between(ref: ExecutionRef, before: Snapshot, after: Snapshot) -> list[Diffe
     return found
 
 
+def _differs(name: str, one: str | None, other: str | None) -> bool:
+    """Whether two values differ, as the digest of a row has it: lists and details write an empty one otherwise."""
+    if one == other or name != "categories":
+        return one != other
+    return digest({name: one and one.encode()}) != digest({name: other and other.encode()})
+
+
 def _columns(before: Rows, after: Rows) -> tuple[str, ...]:
     """Names of the columns that differ in rows that are in both."""
     return tuple(
@@ -248,7 +258,7 @@ def _columns(before: Rows, after: Rows) -> tuple[str, ...]:
                 for key, row in after.items()
                 if key in before
                 for name, value in row.items()
-                if value != before[key][name]
+                if _differs(name, value, before[key][name])
             }
         )
     )

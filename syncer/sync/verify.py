@@ -16,14 +16,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 
 from msgspec import Struct, structs
 from sqlalchemy import Connection as Database
 
 from syncer.budget import Purpose
-from syncer.errors import ContractError, NotFound, Stopped, SyncerError
+from syncer.errors import ContractError, NotFound, Stopped, SyncerError, TransientError
 from syncer.http import doing
 from syncer.load import compare
 from syncer.load.compare import Held
@@ -128,6 +128,9 @@ class _Verification:
             return True
 
         await session.each(VERIFY, [WORKFLOWS], listing, workers=1)
+        if session.report.failures:
+            last = session.report.failures.pop()
+            raise TransientError(last.message, last.hint)
         differences = await session.writer.run(lambda db: self._missing_workflows(db, listed))
         if differences and self.is_repairing:
             await session.each(VERIFY, [WORKFLOWS], self._copy_workflows, workers=1)
@@ -318,12 +321,17 @@ class _Verification:
                     db, name, partition, Finding(window, audit.DIFFERS, listed.found, here), now
                 )
             elif not listed.is_disputed:
-                audit.resolve_windows(db, name, partition, window, now)
+                audit.resolve_windows(db, name, partition, self._and_before(window), now)
             else:
                 finding = Finding(window, Verdict.DISPUTED.value, listed.told, listed.found)
                 audit.note_window(db, name, partition, finding, now)
 
         await self.session.writer.run(write)
+
+    def _and_before(self, window: Window) -> Window:
+        """With all before it where it begins at the horizon: of that nothing more can be found out."""
+        is_oldest = window.start <= self.session.horizon_start()
+        return Window(datetime.min.replace(tzinfo=UTC), window.end) if is_oldest else window
 
     async def _resolve(self, spans: Mapping[str, Window]) -> None:
         """Close what was noted of partitions that agree as a whole."""
@@ -332,7 +340,7 @@ class _Verification:
         def write(db: Database) -> None:
             for partition, span in spans.items():
                 if not self._left[partition]:
-                    audit.resolve_windows(db, name, partition, span, now)
+                    audit.resolve_windows(db, name, partition, self._and_before(span), now)
 
         await self.session.writer.run(write)
 
