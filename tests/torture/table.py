@@ -17,6 +17,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from secrets import token_hex
 from typing import NamedTuple
 
 import pytest
@@ -39,7 +40,9 @@ class Verdict(NamedTuple):
 def note(fault: str, injected: int, verdict: Verdict) -> None:
     """Put a line into the table: how often a fault was injected, and what the tables looked like afterwards."""
     line = json.dumps([fault, [injected, *verdict]])
-    with (Path(os.environ[_FOLDER]) / str(os.getpid())).open("a", encoding="utf-8") as notes:
+    folder = Path(os.environ[_FOLDER])
+    folder.mkdir(exist_ok=True)
+    with (folder / str(os.getpid())).open("a", encoding="utf-8") as notes:
         notes.write(f"{line}\n")
 
 
@@ -49,7 +52,7 @@ class Table:
     def __init__(self, config: pytest.Config) -> None:
         self._is_worker = hasattr(config, "workerinput")
         if not self._is_worker:
-            os.environ[_FOLDER] = tempfile.mkdtemp(prefix="syncer-torture-")
+            os.environ[_FOLDER] = str(Path(tempfile.gettempdir()) / f"syncer-torture-{token_hex(6)}")
 
     def pytest_report_header(self) -> str:
         """The seed, to be able to repeat a failure."""
@@ -74,7 +77,7 @@ class Table:
         return rows
 
     def _notes(self) -> Iterator[tuple[str, list[int]]]:
-        for file in sorted(Path(os.environ[_FOLDER]).iterdir()):
+        for file in sorted(Path(os.environ[_FOLDER]).glob("*")):
             yield from map(json.loads, file.read_text(encoding="utf-8").splitlines())
 
 

@@ -18,9 +18,9 @@ from tests.torture.table import FULL, SEED, note
 Situation = Callable[[Ward], AbstractContextManager[Case]]
 
 # How many kills of each pass: bounded, full.
-KILLS: dict[Situation, tuple[int, int]] = {first_pass: (4, 100), later_pass: (4, 100)}
+KILLS: dict[Situation, tuple[int, int]] = {first_pass: (4, 80), later_pass: (4, 80)}
 MIGRATIONS = 1, 20
-TWICE = 1, 40
+TWICE = 1, 20
 
 
 def _kill(case: Case, instant: Instant, fault: str) -> bool:

@@ -13,9 +13,9 @@ from tests.torture.crash_ward import Case, Instant, Trial, Ward, first_pass, lat
 from tests.torture.judge import judge
 from tests.torture.table import FULL, SEED, Verdict, note
 
-CRASHES = 1, 40
-CUTS = 2, 20
-OUTAGES = 2, 15
+CRASHES = 1, 20
+CUTS = 1, 10
+OUTAGES = 2, 10
 
 # What a poll that finds one new execution says to the warehouse, often enough to be counted on.
 IN_A_POLL = (

@@ -13,7 +13,7 @@ from tests.torture.crash_nursery import Child
 from tests.torture.crash_ward import Case, Instant, Trial, Ward, first_pass, later_pass
 from tests.torture.table import FULL, note
 
-STOPS = 2, 40
+STOPS = 2, 25
 
 PROMISED = 10.0
 """Seconds until the process is gone."""
