@@ -58,7 +58,7 @@ pytest_add_cli_args=
     tests.mutation.order
     -p
     no:cacheprovider
-pytest_add_cli_args_test_selection=
+{keyword}pytest_add_cli_args_test_selection=
     {tests}
 timeout_multiplier=6
 timeout_constant=2
@@ -125,7 +125,11 @@ def _prepare(folder: Path, group: Group) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
     tests = sorted(str(path.relative_to(ROOT)) for pattern in group.tests for path in ROOT.glob(pattern))
-    text = SETUP.format(modules="\n    ".join(group.modules), tests="\n    ".join(tests))
+    text = SETUP.format(
+        modules="\n    ".join(group.modules),
+        tests="\n    ".join(tests),
+        keyword=f"    -k\n    {group.keyword}\n" if group.keyword else "",
+    )
     (folder / "setup.cfg").write_text(text)
 
 
