@@ -82,15 +82,19 @@ def main() -> None:
 def _run(folder: Path, group: Group, sample: int | None) -> None:
     _prepare(folder, group)
     mutants: Mutants = json.loads(_python(folder, "-m", "tests.mutation.mutants"))
-    drawn = list(mutants) if sample is None else random.Random(sample).sample(sorted(mutants), sample)
+    drawn = list(mutants) if sample is None else _drawn(sorted(mutants), sample)
     fates = _fates(folder)
     tried = [key for key in drawn if fates.get(key) not in CAUGHT and not _is_spelling(mutants[key])]
-    subprocess.run(
-        [sys.executable, "-m", "mutmut", "run", "--max-children", "1", *tried], cwd=folder, check=True
-    )
+    if tried:  # without names mutmut would try all
+        command = [sys.executable, "-m", "mutmut", "run", "--max-children", "1", *tried]
+        subprocess.run(command, cwd=folder, check=True)
     folder.with_suffix(".md").write_text(
         "\n".join(_report({key: mutants[key] for key in drawn}, _fates(folder)))
     )
+
+
+def _drawn(names: list[str], sample: int) -> list[str]:
+    return random.Random(1).sample(names, min(sample, len(names)))
 
 
 def _is_spelling(mutant: Mutant) -> bool:
@@ -130,7 +134,12 @@ def _prepare(folder: Path, group: Group) -> None:
         tests="\n    ".join(tests),
         keyword=f"    -k\n    {group.keyword}\n" if group.keyword else "",
     )
-    (folder / "setup.cfg").write_text(text)
+    settings = folder / "setup.cfg"
+    if settings.exists() and settings.read_text() != text:  # what was found by other tests counts no more
+        shutil.rmtree(folder / "mutants", ignore_errors=True)
+    settings.write_text(text)
+    # mutmut would measure new tests alone, and know none for a function that changed.
+    (folder / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)
 
 
 def _python(folder: Path, *arguments: str) -> str:
