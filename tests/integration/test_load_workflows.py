@@ -133,6 +133,11 @@ def test_a_definition_fetched_after_the_list_lands_with_its_nodes(engine: Engine
     assert rows(engine, query) == [("w", "1", {"of": "1"}, LATER, LATER)]
 
 
+def test_a_definition_that_is_null_makes_a_revision_without_one(engine: Engine) -> None:
+    load(engine, defined("1", definition=None))
+    assert rows(engine, "SELECT revision, definition FROM history.workflow_revisions") == [("1", None)]
+
+
 def test_a_node_that_a_later_definition_drops_keeps_its_row_and_may_come_back(engine: Engine) -> None:
     load(engine, defined("1", "A", "B"), defined("1", "A", workflow_id="v"))
     load(engine, defined("1", "A"), name="d")
