@@ -113,8 +113,8 @@ def unfinished(engine: Engine) -> list[Any]:
         for query in (
             "SELECT 'open', partition FROM syncer.backfill_windows WHERE state <> 'done'",
             "SELECT 'held', partition FROM syncer.leases WHERE owner IS NOT NULL",
-            "SELECT 'doubted', partition FROM syncer.window_audit",
-            "SELECT 'put aside', partition FROM syncer.quarantine",
+            "SELECT 'doubted', partition FROM syncer.window_audit WHERE resolved_at IS NULL",
+            "SELECT 'put aside', partition FROM syncer.quarantine WHERE resolved_at IS NULL",
             "SELECT 'due', execution_id FROM history.executions WHERE steps_state <> 'read'",
             "SELECT 'open', execution_id FROM history.executions WHERE (settled_at IS NULL) <> (ended_at IS NULL)",
         )

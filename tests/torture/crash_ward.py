@@ -207,7 +207,9 @@ class Trial:
         child = self.start(*arguments)
         starting.set_result(child)
         self.done = child.wait()
-        self.wire.fault = self.case.simulator.fault = None
+        self.wire.fault = None
+        if instant.kind == "fetch":
+            self.case.simulator.fault = None
         return happened.is_set()
 
     def arm(self, instant: Instant, act: Callable[[], object], *, drop: bool = False) -> threading.Event:
