@@ -29,8 +29,8 @@ from syncer.config.values import (
 )
 from syncer.errors import ConfigError
 
-# The greatest text PostgreSQL's jsonb takes.
-_JSONB_LIMIT = 268_435_455
+# A row with a longer input and output, and the original bytes of both, could not be dumped: PostgreSQL ends at 1 GB.
+_LONGEST_PAYLOAD = 67_108_864
 
 
 class Section(BaseModel):
@@ -106,7 +106,7 @@ class Tuning(Section):
     steps: bool = True
     step_io: bool = True
     variables: bool = False
-    max_payload_bytes: int = Field(default=4_194_304, ge=1, le=_JSONB_LIMIT)
+    max_payload_bytes: int = Field(default=4_194_304, ge=1, le=_LONGEST_PAYLOAD)
     max_response_bytes: int = Field(default=67_108_864, ge=1)
     redact_keys: Annotated[Texts, AfterValidator(_comparable)] = (
         "password",

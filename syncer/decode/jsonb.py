@@ -19,6 +19,13 @@ DEEPEST = 512
 MOST_DIGITS = 100
 # The most that jsonb can address inside one container (JENTRY_OFFLENMASK).
 LONGEST = 0x0FFFFFFF
+# Nothing shorter can outgrow what follows.
+_SMALL = 4 * 1024 * 1024
+# While it reads jsonb, PostgreSQL doubles its room for 72 bytes a pair as often as that stays below 1 GB.
+_MOST_PARTS = 1 << 23
+# A dump writes a row in less than 1 GB, with input and output in it and the original bytes of both. The longest
+# print of a number is that of 0e-450.
+_LONGEST_PRINT, _LONGEST_NUMBER = 300 * 1024 * 1024, 452
 # A double reaches 1e308 and 5e-324; with MOST_DIGITS in front no exponent beyond this can be held, and
 # jsonb refuses even a zero with a far larger one.
 _LARGEST_EXPONENT = 450
@@ -27,7 +34,7 @@ _LARGEST_EXPONENT = 450
 class Safety(Enum):
     SAFE = "safe"
     REPAIRABLE = "repairable"
-    REFUSED = "refused"  # JSON of which jsonb can hold no copy: too deep or too long
+    REFUSED = "refused"  # JSON of which jsonb can hold no copy: too deep, too long or too much of it
     NOT_JSON = "not_json"
 
 
@@ -49,6 +56,7 @@ _IN_STRING = re.compile(
     rb"|\\.",
     re.DOTALL,
 )
+_POWERS = re.compile(rb"[0-9][eE]")
 _NUMBER_PARTS = re.compile(rb"-?([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?")
 
 # Brackets as +1 and -1, so that their running sum is the depth.
@@ -62,7 +70,7 @@ def check(raw: bytes) -> Safety:
         return Safety.REFUSED
     if not _is_strict(raw):
         return _check_lenient(raw)
-    if _too_deep(raw):
+    if _too_deep(raw) or _too_much(raw):
         return Safety.REFUSED
     if not (b"\\u" in raw and _BAD_ESCAPE.search(raw)) and not _has_long_number(raw):
         return Safety.SAFE
@@ -93,7 +101,7 @@ def _is_strict(raw: bytes) -> bool:
 def _check_lenient(raw: bytes) -> Safety:
     if not scan.is_json(raw):
         return Safety.NOT_JSON
-    return Safety.REFUSED if _too_deep(raw) else Safety.REPAIRABLE
+    return Safety.REFUSED if _too_deep(raw) or _too_much(raw) else Safety.REPAIRABLE
 
 
 def _too_deep(raw: bytes) -> bool:
@@ -101,6 +109,16 @@ def _too_deep(raw: bytes) -> bool:
         return False
     brackets = _STRINGS.sub(b"", raw).translate(_STEPS, _NO_BRACKETS)
     return max(accumulate(memoryview(brackets).cast("b")), default=0) > DEEPEST
+
+
+def _too_much(raw: bytes) -> bool:
+    """Whether a long document has more parts than jsonb takes, or could not be printed any more."""
+    if len(raw) <= _SMALL:
+        return False
+    bare = _STRINGS.sub(b"", raw)
+    parts = sum(map(bare.count, (b",", b":", b"[", b"{")))
+    printed = len(raw) + parts + _LONGEST_NUMBER * len(_POWERS.findall(bare))
+    return parts > _MOST_PARTS or printed > _LONGEST_PRINT
 
 
 def _has_long_number(raw: bytes) -> bool:

@@ -330,7 +330,7 @@ NO_WAREHOUSE = 'must be "embedded" or an address like "postgresql://user:passwor
         ("requests_per_second = inf", "requests_per_second: must be a finite number"),
         ('requests_per_second = "5"', "requests_per_second: must be a number, without quotes"),
         ('steps = "yes"', "steps: must be true or false, without quotes"),
-        ("max_payload_bytes = 268435456", "max_payload_bytes: must be at most 268435455"),
+        ("max_payload_bytes = 67108865", "max_payload_bytes: must be at most 67108864"),
         ('workflows = "all"', 'workflows: must be a list, like ["a", "b"]'),
         ('workflows = ["a", 3]', "workflows[1]: must be a text in quotes"),
         (

@@ -113,6 +113,14 @@ def test_what_is_nested_too_deeply_has_no_copy(raw: bytes) -> None:
     assert jsonb.repair(raw) is None
 
 
+@pytest.mark.parametrize(("part", "megabytes"), [(b"1,", 20), (b"1e308,", 6), (b"5e-324,", 8)])
+def test_what_postgresql_could_not_read_or_not_print_has_no_copy(part: bytes, megabytes: int) -> None:
+    # Tried on 15 and 18: 40 MB of ones are refused, 20 MB of 1e308 can be stored and never be read again.
+    few, many = (b"[" + part * (size * 1024 * 1024 // len(part)) + b"0]" for size in (1, megabytes))
+    assert jsonb.check(few) is Safety.SAFE
+    assert jsonb.check(many) is Safety.REFUSED
+
+
 @pytest.mark.parametrize(
     "raw",
     [b"", b" ", b"{", b"[1,]", b"[1 2]", b"{1:2}", b'{"a"}', b'{"a":1,}', b"01", b"1.", b".5", b"+1", b"-",
