@@ -112,7 +112,8 @@ def unfinished(engine: Engine) -> list[Any]:
         row
         for query in (
             "SELECT 'open', partition FROM syncer.backfill_windows WHERE state <> 'done'",
-            "SELECT 'held', partition FROM syncer.leases WHERE owner IS NOT NULL",
+            # One of a dead process that nobody needed again runs out some day.
+            "SELECT 'held', partition FROM syncer.leases WHERE owner IS NOT NULL AND until < 'infinity'",
             "SELECT 'doubted', partition FROM syncer.window_audit WHERE resolved_at IS NULL",
             "SELECT 'put aside', partition FROM syncer.quarantine WHERE resolved_at IS NULL",
             "SELECT 'due', execution_id FROM history.executions WHERE steps_state <> 'read'",
