@@ -17,7 +17,7 @@ from msgspec import UNSET
 from syncer.decode import jsonb
 from syncer.decode.jsonb import Safety
 from syncer.decode.payload import ABSENT
-from syncer.decode.redact import Redactor
+from syncer.decode.redact import REDACTED, Redactor
 from syncer.decode.text import fingerprint, repair
 from syncer.model import Execution, Node, Outcome, Reject, Step, StepEvent, Workflow, carried
 
@@ -43,6 +43,8 @@ _COMPARED_BY_THEMSELVES = frozenset({"definition", "variables"})
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 """An object whose values stay as they are written: numbers keep their digits."""
 
+_REDACTED: dict[type, Any] = {str: REDACTED, tuple: [REDACTED], bytes: f'"{REDACTED}"'.encode()}
+
 _UNSTORABLE = b'"[nested too deeply to be stored]"'
 
 
@@ -51,6 +53,8 @@ class Encoder:
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
+        names = {*_WORKFLOW, *_EXECUTION, *_STEP_EVENT, "script", "inputs"}
+        self._secret = frozenset(filter(redactor.matches, names))
 
     def workflow(self, workflow: Workflow) -> Columns:
         """Columns of `workflows` that the answer carried, without the daemon's own."""
@@ -67,8 +71,8 @@ class Encoder:
             "node_type": self._text(node.node_type),
             "position": node.position,
             "next_node_ids": [self._text(each) for each in node.next_node_ids],
-            "script": self._text(node.script),
-            "inputs": self.document(node.inputs),
+            "script": self._value("script", node.script, []),
+            "inputs": self._value("inputs", node.inputs, []),
         }
         return {"node_id": node.node_id, **columns, "_row_hash": digest(columns)}
 
@@ -103,7 +107,7 @@ class Encoder:
 
     def step(self, step: Step) -> Columns:
         """Columns of `steps`."""
-        message = self._text(step.message)
+        message = self._value("message", step.message, [])
         columns = {
             "node_id": step.node_id,
             "attempt": step.attempt,
@@ -160,9 +164,11 @@ class Encoder:
             cleaned["extra"] = _note_repaired(cleaned.get("extra"), mended)
         return cleaned
 
-    def _value(self, name: str, value: object, mended: list[str]) -> object:
+    def _value(self, name: str, value: object, mended: list[str]) -> Any:
         if isinstance(value, Outcome):
             return value.value
+        if name in self._secret and isinstance(value, str | tuple | bytes):
+            return _REDACTED[type(value)]
         if isinstance(value, str):
             mended += [name] if repair(value) != value else []
             return self._text(value)

@@ -10,7 +10,7 @@ import pytest
 
 from syncer.decode.redact import Redactor
 from syncer.encode import Encoder
-from syncer.model import Execution, Reject
+from syncer.model import Execution, Node, Reject
 
 SECRET = "hunter2-hunter2"
 ENCODER = Encoder(Redactor(["password", "token"]))
@@ -61,3 +61,26 @@ def test_a_field_of_the_source_called_repaired_does_no_harm() -> None:
     columns = ENCODER.execution(execution)
     assert columns["message"] == "a\ufffdb"
     assert json.loads(columns["extra"]) == {"_repaired": ["message"]}
+
+
+def test_a_column_whose_field_is_an_entry_is_redacted_like_a_key() -> None:
+    encoder = Encoder(Redactor(["message", "script", "inputs", "variables", "tags", "workflow name"]))
+    columns = encoder.execution(
+        Execution(
+            execution_id="e",
+            workflow_id="w",
+            created_at=AT,
+            message=SECRET,
+            variables=json.dumps({"a": SECRET}).encode(),
+            tags=(SECRET, "b"),
+            workflow_name=SECRET,
+            status="Failed",
+        )
+    )
+    assert (columns["message"], columns["tags"]) == ("[redacted]", ["[redacted]"])
+    assert (columns["variables"], columns["workflow_name"]) == (b'"[redacted]"', "[redacted]")
+    assert columns["status"] == "Failed"
+    node = Node(
+        node_id="n", name="x", node_type=None, position=0, next_node_ids=(), script=SECRET, inputs=None
+    )
+    assert [(row["script"], row["inputs"]) for row in encoder.nodes([node])] == [("[redacted]", None)]
