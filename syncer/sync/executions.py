@@ -92,13 +92,15 @@ async def _read_live(session: Session, lease: Lease, mark: Watermark, hint: Hint
         await _open_history(session, lease, Window(horizon, window.start))
 
     def move(db: Database, covered: datetime) -> None:
+        # A gateway's clock may be ahead of the one that creates: nothing is promised of what is to come here.
+        promised = min(covered, began.at)
         watermarks.advance(
             db,
             session.name,
             partition,
-            start=window.start,
-            covered=covered,
-            lookback_from=covered - lookback,
+            start=min(window.start, promised),
+            covered=promised,
+            lookback_from=promised - lookback,
             asked_at=began.at,
         )
 
@@ -238,10 +240,12 @@ async def _look_at(session: Session, lease: Lease, due: Mapping[str, OpenRow], s
     ]
     for look in session.shuffled(open_looks(candidates, session.source.paging.page_size)):
         try:
-            if isinstance(look, Window):
-                await _read(session, lease, look, _stay, seen)
-            else:
+            if not isinstance(look, Window):
                 await _look(session, lease, due[look].ref)
+            elif not await _read(session, lease, look, _stay, seen):
+                for key, row in due.items():
+                    if look.holds(row.ref.created_at) and key not in seen.ids:
+                        await _look(session, lease, row.ref)
             session.note_answer()
         except (TransientError, ContractError, Forbidden) as error:  # its own: the others must not grow stale
             await session.note_failure(EXECUTIONS, lease.key.partition, error)
@@ -266,9 +270,12 @@ def _stay(_db: Database, _covered: datetime) -> None:
     """A look at known executions moves no watermark."""
 
 
-async def _read(session: Session, lease: Lease, window: Window, move: Move, seen: Seen | None = None) -> None:
-    """Read a window to its end, committing portion by portion."""
-    began = session.asked()
+async def _read(session: Session, lease: Lease, window: Window, move: Move, seen: Seen | None = None) -> bool:
+    """Read a window to its end, committing portion by portion.
+
+    False where a record came without an id: it may be any of those that were not listed, so none counts as gone.
+    """
+    began, is_named = session.asked(), True
 
     async def ask(part: Window, number: int) -> Answer:
         asked = session.asked()
@@ -285,6 +292,8 @@ async def _read(session: Session, lease: Lease, window: Window, move: Move, seen
         session.report.missing += loaded.missing
         if portion.span is not None:
             _judge(session, lease.key.partition, portion.span, noted)
+            is_named = is_named and portion.span.names is not None
+    return is_named
 
 
 class _Noted(Struct, kw_only=True):

@@ -314,6 +314,18 @@ def test_rights_that_are_missing_altogether_end_the_pass(bench: ToyBench, world:
     assert len(report.failures) <= 8
 
 
+def test_what_was_deleted_beside_a_record_without_an_id_is_found_out_by_id(
+    bench: ToyBench, world: World, source: Toy
+) -> None:
+    running = [world.add("w1", NOW - timedelta(minutes=30, seconds=place), lasts=None) for place in range(5)]
+    bench.run(source)
+    running[2].is_broken = True
+    del world.runs[running[1].execution_id]
+    world.now += timedelta(hours=2)
+    bench.run(source)
+    assert bench.rows(STATES) == [(running[1].execution_id, "gone")]
+
+
 def test_steps_that_show_themselves_after_their_execution_are_read(bench: ToyBench, world: World) -> None:
     world.add("w1", NOW - timedelta(minutes=1), lasts=timedelta(seconds=50))
     source = Ascending(world)

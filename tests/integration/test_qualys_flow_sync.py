@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from email.utils import formatdate
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
-from syncer.simulator import SWITCHES, Outline, Simulator, Switches
+from syncer.simulator import SWITCHES, Answer, Outline, Request, Simulator, Switches
 from tests.integration.flows import FlowBench, assert_equal_to_truth, expected
 
 
@@ -270,3 +271,21 @@ def test_what_ran_before_its_workflow_was_deleted_is_copied_while_it_is_served(b
     assert bench.rows(
         f"SELECT steps_state, missing_since FROM history.executions WHERE execution_id = '{execution.id}'"
     ) == [("read", None)]
+
+
+def test_a_date_that_is_ahead_of_what_creates_costs_no_row(
+    bench: FlowBench, simulator: Simulator, url: str
+) -> None:
+    """A gateway with a wrong clock stands in front."""
+
+    def ahead(_request: Request, answer: Answer) -> Answer:
+        shown = formatdate(simulator.clock.now_ms() / 1000 + 3600, usegmt=True)
+        return replace(answer, headers=(*answer.headers, ("Date", shown)))
+
+    simulator.switches = replace(simulator.switches, date_header=False)
+    simulator.fault = ahead
+    for _ in range(3):
+        assert bench.run(simulator, url, lookback=timedelta(seconds=1)).is_complete
+        simulator.add_execution()
+    bench.run(simulator, url, lookback=timedelta(seconds=1))
+    assert bench.value("SELECT count(*) FROM history.executions") == len(simulator.truth.executions)
