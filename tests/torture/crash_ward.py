@@ -11,8 +11,8 @@ import os
 import signal
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,9 +62,10 @@ class Instant(NamedTuple):
     @property
     def phase(self) -> str:
         """What the table calls it."""
-        return _PHASES.get(self.kind, "another statement")
+        return _PHASES.get(self.kind, _OTHER)
 
 
+_OTHER = "another statement"
 _PHASES = {
     "fetch": "fetch",
     "begin": "begin",
@@ -75,7 +76,19 @@ _PHASES = {
     "upsert": "upsert",
     "replace": "upsert",
     "definition": "DDL",
+    "lease": "bookkeeping",
+    "mark": "bookkeeping",
+    "ledger": "bookkeeping",
 }
+
+
+def _round(totals: Collection[tuple[str, str]], random: Random) -> list[tuple[str, str]]:
+    """A kind of instant for each phase."""
+    phases: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for kind in sorted(totals):
+        phases[_PHASES.get(kind[0], _OTHER)].append(kind)
+    return [random.choice(phases[name]) for name in random.sample(sorted(phases), len(phases))]
+
 
 _LOOK = 0.02
 """Seconds between two looks at what cannot be waited for."""
@@ -143,23 +156,22 @@ class Case:
                 trial.close()
 
     def instants(self, wanted: int, only: str | None = None) -> list[Instant]:
-        """As many instants, spread over all kinds, or `only` one; in a bounded run over the chief ones."""
-        assert self.moments is not None
-        totals: dict[tuple[str, str], int] = {
-            (kind, when): total for (kind, when), total in self.moments.items()
-        }
-        totals |= {("fetch", "asked"): self.requests, ("fetch", "half answered"): self.requests - 1}
+        """As many instants, spread over all phases, or `only` one kind; in a bounded run over the chief ones."""
+        totals = self._totals(only)
         random = Random(f"{SEED}/{wanted}")
         found: list[Instant] = []
         while len(found) < wanted:
-            kinds = random.sample(sorted(totals), len(totals)) if FULL or only else _CHIEF
+            kinds = _round(totals, random) if FULL or only else [kind for kind in _CHIEF if kind in totals]
             # The undisturbed run may have had a few more of them than this one will.
-            found += [
-                Instant(*kind, random.randint(1, max(1, totals[kind] * 9 // 10)))
-                for kind in kinds
-                if kind in totals and only in (None, kind[0])
-            ]
+            found += [Instant(*kind, random.randint(1, max(1, totals[kind] * 9 // 10))) for kind in kinds]
         return found[:wanted]
+
+    def _totals(self, only: str | None) -> dict[tuple[str, str], int]:
+        """How often each kind of instant came in the undisturbed run."""
+        assert self.moments is not None
+        totals = {("fetch", "asked"): self.requests, ("fetch", "half answered"): self.requests - 1}
+        totals |= {(kind, str(when)): total for (kind, when), total in self.moments.items()}
+        return {kind: total for kind, total in totals.items() if only in (None, kind[0])}
 
     def learn(self) -> None:
         """Run the command undisturbed, to know what there is to disturb and what is to come of it."""
