@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -139,6 +139,7 @@ class Case:
     template: str
     changes: dict[str, object]
     requests: int = 0
+    pages: Counter[str] = field(default_factory=Counter)
     moments: Counter[Moment] | None = None
     perfect: Content | None = None
 
@@ -173,6 +174,14 @@ class Case:
         totals |= {(kind, str(when)): total for (kind, when), total in self.moments.items()}
         return {kind: total for kind, total in totals.items() if only in (None, kind[0])}
 
+    def pages_of_steps(self) -> Counter[str]:
+        """How many pages of steps were served of each execution."""
+        return Counter(
+            each.path.split("/")[-2]
+            for each in self.simulator.requests
+            if each.endpoint == "steps" and each.status == 200
+        )
+
     def learn(self) -> None:
         """Run the command undisturbed, to know what there is to disturb and what is to come of it."""
         with self.trial() as trial:
@@ -181,6 +190,7 @@ class Case:
             assert done.code == 0, done.err
             trial.assert_healed()
             self.requests = len(self.simulator.requests)
+            self.pages = self.pages_of_steps()
             self.moments = trial.wire.counts
             self.perfect = content(trial.engine)
 

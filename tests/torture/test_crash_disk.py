@@ -16,7 +16,7 @@ from random import Random
 import pytest
 
 from tests.servers import temporary_folder
-from tests.torture.crash_ward import Case, Trial, Ward, first_pass
+from tests.torture.crash_ward import Case, Trial, Ward
 from tests.torture.table import FULL, SEED, note
 
 SIZE = "64m"
@@ -74,13 +74,13 @@ def on(disk: Disk, case: Case) -> Iterator[None]:
         server.execute("DROP TABLESPACE small")
 
 
-def test_a_full_disk_is_told_and_costs_nothing(ward: Ward, disk: Disk) -> None:
+def test_a_full_disk_is_told_and_costs_nothing(first_case: Case, disk: Disk) -> None:
     random = Random(SEED)
-    with first_pass(ward) as case, on(disk, case):
-        needed = _needed(case, disk)
+    with on(disk, first_case):
+        needed = _needed(first_case, disk)
         assert needed > 10 * PAGE
         for _ in range(TIMES[FULL]):
-            with case.trial() as trial:
+            with first_case.trial() as trial:
                 _run_out(trial, disk, random.randrange(needed * 8 // 10))
                 verdict = trial.verdict()
                 note("disk really full", 1, verdict)

@@ -6,19 +6,12 @@ command and PostgreSQL. So each is hit whatever the machine's speed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from random import Random
 
-import pytest
-
-from tests.torture.crash_ward import Case, Instant, Trial, Ward, first_pass, later_pass, no_schema
+from tests.torture.crash_ward import Case, Instant, Trial
 from tests.torture.table import FULL, SEED, note
 
-Situation = Callable[[Ward], AbstractContextManager[Case]]
-
-# How many kills of each pass: bounded, full.
-KILLS: dict[Situation, tuple[int, int]] = {first_pass: (4, 80), later_pass: (4, 80)}
+KILLS = 3, 80
 MIGRATIONS = 1, 20
 TWICE = 1, 20
 
@@ -45,31 +38,27 @@ def _suffer(trial: Trial, instant: Instant) -> bool:
     return hit
 
 
-@pytest.mark.parametrize("situation", KILLS, ids=lambda each: each.__name__)
-def test_a_killed_pass_costs_nothing_but_the_work_in_hand(ward: Ward, situation: Situation) -> None:
-    wanted = KILLS[situation][FULL]
-    with situation(ward) as case:
-        hits = [_kill(case, each, f"kill -9 in {each.phase}") for each in case.instants(wanted)]
+def test_a_killed_pass_costs_nothing_but_the_work_in_hand(case: Case) -> None:
+    wanted = KILLS[FULL]
+    hits = [_kill(case, each, f"kill -9 in {each.phase}") for each in case.instants(wanted)]
     assert sum(hits) > 0.9 * wanted - 1
 
 
-def test_a_killed_migration_leaves_all_or_nothing(ward: Ward) -> None:
-    with no_schema(ward) as case:
-        for instant in case.instants(MIGRATIONS[FULL], "definition"):
-            assert _kill(case, instant, "kill -9 in a migration")
+def test_a_killed_migration_leaves_all_or_nothing(no_schema_case: Case) -> None:
+    for instant in no_schema_case.instants(MIGRATIONS[FULL], "definition"):
+        assert _kill(no_schema_case, instant, "kill -9 in a migration")
 
 
-def test_a_pass_that_is_killed_again_and_again_while_the_source_fails_gets_there(ward: Ward) -> None:
+def test_a_pass_that_is_killed_again_and_again_while_the_source_fails_gets_there(later_case: Case) -> None:
     random = Random(SEED)
-    with later_pass(ward) as case:
-        instants = [each for each in case.instants(3 * TWICE[FULL] + 3) if each.kind != "fetch"]
-        for number in range(TWICE[FULL]):
-            with case.trial() as trial:
-                case.simulator.misbehave({"*": dict.fromkeys(FAILURES, 0.02)}, seed=SEED + number)
-                hits = [_suffer(trial, each) for each in random.sample(instants, 2)]
-                trial.execute("UPDATE history.executions SET _steps_retry_at = NULL")
-                trial.heal()
-                trial.assert_healed()
-                verdict = trial.verdict()
-                note("kill -9 twice, by a failing source", sum(hits), verdict)
-                assert not any(verdict), number
+    instants = [each for each in later_case.instants(3 * TWICE[FULL] + 3) if each.kind != "fetch"]
+    for number in range(TWICE[FULL]):
+        with later_case.trial() as trial:
+            later_case.simulator.misbehave({"*": dict.fromkeys(FAILURES, 0.02)}, seed=SEED + number)
+            hits = [_suffer(trial, each) for each in random.sample(instants, 2)]
+            trial.execute("UPDATE history.executions SET _steps_retry_at = NULL")
+            trial.heal()
+            trial.assert_healed()
+            verdict = trial.verdict()
+            note("kill -9 twice, by a failing source", sum(hits), verdict)
+            assert not any(verdict), number

@@ -8,7 +8,7 @@ from syncer.simulator import Outline
 from tests.acceptance.service import eventually
 from tests.torture.crash_nursery import Child
 from tests.torture.crash_promises import content, differing, progress, went_back
-from tests.torture.crash_ward import Instant, Trial, Ward, first_pass, no_schema
+from tests.torture.crash_ward import Case, Instant, Trial, Ward, no_schema
 from tests.torture.table import FULL, SEED, note
 
 PROCESSES = 4
@@ -37,14 +37,13 @@ def test_processes_begun_at_once_on_an_empty_warehouse_share_its_work(ward: Ward
         assert len(read) <= len(set(read)) + PROCESSES, "steps were read by several"
 
 
-def test_a_process_that_slept_past_its_lease_is_fenced_off_and_goes_on(ward: Ward) -> None:
-    with first_pass(ward) as case:
-        for instant in case.instants(SLEEPS[FULL], "fetch"):
-            with case.trial() as trial:
-                _sleep_past(trial, instant)
-                verdict = trial.verdict()
-                note("slept past its lease", 1, verdict)
-                assert not any(verdict), instant
+def test_a_process_that_slept_past_its_lease_is_fenced_off_and_goes_on(first_case: Case) -> None:
+    for instant in first_case.instants(SLEEPS[FULL], "fetch"):
+        with first_case.trial() as trial:
+            _sleep_past(trial, instant)
+            verdict = trial.verdict()
+            note("slept past its lease", 1, verdict)
+            assert not any(verdict), instant
 
 
 def _sleep_past(trial: Trial, instant: Instant) -> None:

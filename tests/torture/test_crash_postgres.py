@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from random import Random
 
-import pytest
-
 from tests.acceptance.service import eventually, running
-from tests.torture.crash_ward import Case, Instant, Trial, Ward, first_pass, later_pass
+from tests.torture.crash_ward import Case, Instant, Trial, Ward, first_pass
 from tests.torture.judge import judge
 from tests.torture.table import FULL, SEED, Verdict, note
 
@@ -59,15 +56,11 @@ def _suffer(case: Case, instant: Instant, act: Callable[[Trial], object], fault:
         assert not any(verdict), instant
 
 
-@pytest.mark.parametrize("situation", [first_pass, later_pass], ids=lambda each: each.__name__)
-def test_a_warehouse_that_goes_away_ends_a_pass_with_a_sentence_and_the_next_one_heals(
-    ward: Ward, situation: Callable[[Ward], AbstractContextManager[Case]]
-) -> None:
-    with situation(ward) as case:
-        for instant in case.instants(CRASHES[FULL]):
-            _crash(case, instant)
-        for instant in case.instants(CUTS[FULL]):
-            _cut(case, instant)
+def test_a_warehouse_that_goes_away_ends_a_pass_with_a_sentence_and_the_next_one_heals(case: Case) -> None:
+    for instant in case.instants(CRASHES[FULL]):
+        _crash(case, instant)
+    for instant in case.instants(CUTS[FULL]):
+        _cut(case, instant)
 
 
 def test_the_service_recovers_by_itself_from_every_crash_of_the_warehouse(ward: Ward) -> None:

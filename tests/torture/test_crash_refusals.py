@@ -13,10 +13,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.torture.crash_ward import Case, Trial, Ward, first_pass, later_pass, no_schema
+from tests.torture.crash_ward import Case, Trial
 from tests.torture.table import FULL, note
 
-Situation = Callable[[Ward], AbstractContextManager[Case]]
 Trouble = Callable[[Trial], AbstractContextManager[None]]
 
 DISK_FULL = "RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'"
@@ -101,10 +100,10 @@ def role(*rights: str, limit: int = -1) -> Trouble:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Trouble in a situation, and words of the sentence that tells of it."""
+    """Trouble in a pass, and words of the sentence that tells of it."""
 
     fault: str
-    situation: Situation
+    case: str
     trouble: Trouble
     words: str
 
@@ -116,40 +115,40 @@ BEFORE_UPSERT = "TRIGGER refuse BEFORE UPDATE ON history.executions FOR EACH ROW
 AT_COMMIT = "CONSTRAINT TRIGGER refuse AFTER INSERT ON history.{} DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"
 ALL = "ALL ON ALL TABLES IN SCHEMA history, syncer"
 
+FIRST, LATER, NONE = "first_case", "later_case", "no_schema_case"
+
 REFUSALS = [
-    Refusal("disk full at COPY", first_pass, trigger(DISK_FULL, BEFORE_COPY), ROOM),
-    Refusal("disk full at COPY of steps", first_pass, trigger(DISK_FULL, BEFORE_STEPS), ROOM),
-    Refusal("disk full at upsert", later_pass, trigger(DISK_FULL, BEFORE_UPSERT), ROOM),
-    Refusal("disk full at commit", first_pass, trigger(DISK_FULL, AT_COMMIT.format("executions")), ROOM),
-    Refusal("disk full at commit", first_pass, trigger(DISK_FULL, AT_COMMIT.format("steps")), ROOM),
-    Refusal("disk full in a migration", no_schema, full_while_migrating, ROOM),
-    Refusal(
-        "lock timeout at COPY", first_pass, setting("lock_timeout", "50ms", locked("history.steps")), "lock"
-    ),
+    Refusal("disk full at COPY", FIRST, trigger(DISK_FULL, BEFORE_COPY), ROOM),
+    Refusal("disk full at COPY of steps", FIRST, trigger(DISK_FULL, BEFORE_STEPS), ROOM),
+    Refusal("disk full at upsert", LATER, trigger(DISK_FULL, BEFORE_UPSERT), ROOM),
+    Refusal("disk full at commit", FIRST, trigger(DISK_FULL, AT_COMMIT.format("executions")), ROOM),
+    Refusal("disk full at commit", FIRST, trigger(DISK_FULL, AT_COMMIT.format("steps")), ROOM),
+    Refusal("disk full in a migration", NONE, full_while_migrating, ROOM),
+    Refusal("lock timeout at COPY", FIRST, setting("lock_timeout", "50ms", locked("history.steps")), "lock"),
     Refusal(
         "lock timeout at the watermark",
-        first_pass,
+        FIRST,
         setting("lock_timeout", "50ms", locked("syncer.watermarks")),
         "lock",
     ),
     Refusal(
         "lock timeout at upsert",
-        later_pass,
+        LATER,
         setting("lock_timeout", "50ms", locked("history.executions")),
         "lock",
     ),
     Refusal(
         "statement timeout",
-        first_pass,
+        FIRST,
         setting("statement_timeout", "500ms", trigger(SLOW, BEFORE_STEPS)),
         "statement_timeout",
     ),
-    Refusal("read-only", first_pass, setting("default_transaction_read_only", "on"), "only reads"),
-    Refusal("no right to write", first_pass, role("USAGE ON SCHEMA history, syncer"), "lacks a right"),
-    Refusal("no right to migrate", no_schema, role(), "lacks a right"),
+    Refusal("read-only", FIRST, setting("default_transaction_read_only", "on"), "only reads"),
+    Refusal("no right to write", FIRST, role("USAGE ON SCHEMA history, syncer"), "lacks a right"),
+    Refusal("no right to migrate", NONE, role(), "lacks a right"),
     Refusal(
         "connections taken",
-        first_pass,
+        FIRST,
         role("USAGE ON SCHEMA history, syncer TO limited; GRANT " + ALL, limit=1),
         "connections are taken",
     ),
@@ -157,23 +156,22 @@ REFUSALS = [
 CHIEF = {"disk full at upsert", "lock timeout at COPY"}
 
 
-@pytest.mark.parametrize("situation", [first_pass, later_pass, no_schema], ids=lambda each: each.__name__)
-def test_a_refusal_is_a_sentence_and_costs_nothing(ward: Ward, situation: Situation) -> None:
-    chosen = [each for each in REFUSALS if each.situation is situation and (FULL or each.fault in CHIEF)]
-    if not chosen:
-        pytest.skip("only with SYNCER_TORTURE=full")
-    with situation(ward) as case:
-        for refusal in chosen:
-            with case.trial() as trial:
-                with refusal.trouble(trial):
-                    done = trial.start("sync").wait()
-                    assert_told(refusal.fault, done.code, done.err, refusal.words)
-                trial.examine()
-                trial.heal()
-                trial.assert_healed()
-                verdict = trial.verdict()
-                note(refusal.fault, 1, verdict)
-                assert not any(verdict), refusal.fault
+CHOSEN = [each for each in REFUSALS if FULL or each.fault in CHIEF]
+
+
+@pytest.mark.parametrize("refusal", CHOSEN, ids=lambda each: each.fault)
+def test_a_refusal_is_a_sentence_and_costs_nothing(request: pytest.FixtureRequest, refusal: Refusal) -> None:
+    case: Case = request.getfixturevalue(refusal.case)
+    with case.trial() as trial:
+        with refusal.trouble(trial):
+            done = trial.start("sync").wait()
+            assert_told(refusal.fault, done.code, done.err, refusal.words)
+        trial.examine()
+        trial.heal()
+        trial.assert_healed()
+        verdict = trial.verdict()
+        note(refusal.fault, 1, verdict)
+        assert not any(verdict)
 
 
 def assert_told(fault: str, code: int, said: str, words: str) -> None:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-
-import pytest
 
 from tests.torture.crash_nursery import Child
-from tests.torture.crash_ward import Case, Instant, Trial, Ward, first_pass, later_pass
+from tests.torture.crash_ward import Case, Instant, Trial
 from tests.torture.table import FULL, note
 
-STOPS = 2, 25
+STOPS = 1, 25
 
 PROMISED = 10.0
 """Seconds until the process is gone."""
@@ -23,20 +19,19 @@ PATIENCE = 3 * PROMISED
 
 
 class _Signal:
-    """Sends SIGTERM, and remembers when and how much had been read by then."""
+    """Sends SIGTERM, and remembers when, and which executions' steps had been read whole by then."""
 
     def __init__(self, case: Case) -> None:
         self.at = 0.0
         self.read: set[str] = set()
-        self._simulator = case.simulator
+        self._case = case
 
     def __call__(self, child: Child) -> None:
-        with self._simulator.lock:
-            self.read = {
-                each.path.split("/")[-2]
-                for each in self._simulator.requests
-                if each.endpoint == "steps" and each.status == 200
-            }
+        with self._case.simulator.lock:
+            pages = self._case.pages_of_steps()
+        self.read = {
+            execution for execution, number in pages.items() if number >= self._case.pages[execution]
+        }
         self.at = time.monotonic()
         child.terminate()
 
@@ -66,16 +61,12 @@ def _assert_complete_is_committed(trial: Trial, read: set[str]) -> None:
     assert read <= set(landed)
 
 
-@pytest.mark.parametrize("situation", [first_pass, later_pass], ids=lambda each: each.__name__)
-def test_a_pass_that_is_told_to_end_does_so_in_good_order(
-    ward: Ward, situation: Callable[[Ward], AbstractContextManager[Case]]
-) -> None:
-    with situation(ward) as case:
-        for instant in case.instants(STOPS[FULL]):
-            with case.trial() as trial:
-                hit = _stop(trial, instant)
-                trial.heal()
-                trial.assert_healed()
-                verdict = trial.verdict()
-                note(f"SIGTERM in {instant.phase}", hit, verdict)
-                assert not any(verdict), instant
+def test_a_pass_that_is_told_to_end_does_so_in_good_order(case: Case) -> None:
+    for instant in case.instants(STOPS[FULL]):
+        with case.trial() as trial:
+            hit = _stop(trial, instant)
+            trial.heal()
+            trial.assert_healed()
+            verdict = trial.verdict()
+            note(f"SIGTERM in {instant.phase}", hit, verdict)
+            assert not any(verdict), instant
