@@ -209,6 +209,16 @@ def _unknown_encoding(case: Case) -> Told:
     return _encoded(case.answer, case.rng.choice(("br", "zstd", "x-rot13")), case.answer.body[::-1])
 
 
+def _date(hours: int) -> Callable[[Case], Told]:
+    """As a gateway tells it whose clock is not that of the records."""
+
+    def told(case: Case) -> Told:
+        date = formatdate(case.now_ms // 1000 + 3600 * hours, usegmt=True)
+        return Told(replace(case.answer, headers=(*case.answer.headers, ("Date", date))))
+
+    return told
+
+
 def _endless_head(case: Case) -> Told:
     padding = tuple((f"X-Padding-{number}", "x" * 8000) for number in range(64))
     return Told(replace(case.answer, headers=case.answer.headers + padding))
@@ -263,6 +273,8 @@ KINDS: Mapping[str, Callable[[Case], Told]] = {
     "gzip-cut": _gzip_cut,
     "gzip-lie": _gzip_lie,
     "unknown-encoding": _unknown_encoding,
+    "date-ahead": _date(1),
+    "date-behind": _date(-1),
     "endless-head": _endless_head,
     "flood": _flood,
     "bomb": _bomb,

@@ -34,7 +34,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     ),
     "wrappings": (
         *("chunked", "wrong-type", "gzip", "deflate", "gzip-cut", "gzip-lie"),
-        *("unknown-encoding", "endless-head", "flood", "bomb"),
+        *("unknown-encoding", "date-ahead", "date-behind", "endless-head", "flood", "bomb"),
     ),
 }
 ALONE = {kind: (kind,) for kind in KINDS}
@@ -187,6 +187,19 @@ def test_a_source_whose_clock_is_an_hour_off_costs_no_row(engine: Engine, hours:
         bustle.calm()
         assert bench.heal().is_complete
         bench.conclude(f"clock skew of {hours:+} h", 3)
+
+
+@pytest.mark.parametrize("kind", ["date-ahead", "date-behind"])
+def test_a_gateway_whose_clock_is_an_hour_off_that_of_its_records_costs_no_row(
+    bench: HostileBench, simulator: Simulator, kind: str
+) -> None:
+    faults = simulator.misbehave({"*": {kind: 1.0}}, seed=SEED)
+    for _ in range(3):
+        bench.passes(1)
+        bench.live()
+    faults.calm()
+    assert bench.heal().is_complete
+    bench.conclude(f"always: {kind}", faults.injected[kind])
 
 
 # All of it

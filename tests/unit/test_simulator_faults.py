@@ -269,6 +269,16 @@ def test_an_encoding_can_be_untrue(simulator: Simulator, client: httpx.Client, k
         gzip.decompress(packed)
 
 
+@pytest.mark.parametrize(("kind", "hours"), [("date-ahead", 1), ("date-behind", -1)])
+def test_a_gateway_has_a_clock_of_its_own(
+    simulator: Simulator, client: httpx.Client, kind: str, hours: int
+) -> None:
+    with always(simulator, kind):
+        answer = client.get(WORKFLOWS)
+    assert answer.headers.get_list("date") == [answer.headers["date"]]
+    assert parsedate_to_datetime(answer.headers["date"]) == NOON + timedelta(hours=hours)
+
+
 def test_headers_can_be_longer_than_any_reader_wants(simulator: Simulator, client: httpx.Client) -> None:
     with always(simulator, "endless-head"):
         received, _ = raw_answer(client)
