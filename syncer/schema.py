@@ -407,6 +407,7 @@ window_audit = Table(
     _time("first_seen_at", "When it was first found.", nullable=False),
     _time("last_seen_at", "When it was last found.", nullable=False),
     _time("resolved_at", "When a later read proved the window; null while it stands."),
+    _time("read_again_at", "When it was last read again because of this; null if it was not."),
     schema=DAEMON,
     comment="Windows whose reading does not agree with what the source told, and spans that were lost.",
 )

@@ -1,4 +1,4 @@
-"""Limits are shared between processes, and a watermark remembers when its window was begun.
+"""Limits are shared between processes, a watermark remembers when its window was begun, and disputes are read again.
 
 The statements are frozen: what schema.py and views/ say later is for later migrations.
 """
@@ -18,6 +18,7 @@ depends_on = None
 ASKED_AT = "When the window was begun that moved the watermark last (database clock)."
 LIMITS = "What the sources said about limits and waiting; kept over restarts, shared by all processes."
 WAITS = "What the sources said about waiting; kept over restarts, shared by all processes."
+READ_AGAIN_AT = "When it was last read again because of this; null if it was not."
 VERDICTS = "disputed, unproved, lost or differs."
 FORMER_VERDICTS = "disputed, unproved or lost."
 COLUMNS = (
@@ -35,10 +36,16 @@ def upgrade() -> None:
         op.add_column("rate_limits", sa.Column(name, type_, comment=comment), schema="syncer")
     op.create_table_comment("rate_limits", LIMITS, existing_comment=WAITS, schema="syncer")
     op.alter_column("window_audit", "verdict", comment=VERDICTS, schema="syncer")
+    op.add_column(
+        "window_audit",
+        sa.Column("read_again_at", sa.DateTime(timezone=True), comment=READ_AGAIN_AT),
+        schema="syncer",
+    )
 
 
 def downgrade() -> None:
     op.drop_column("watermarks", "asked_at", schema="syncer")
+    op.drop_column("window_audit", "read_again_at", schema="syncer")
     for name, _, _ in COLUMNS:
         op.drop_column("rate_limits", name, schema="syncer")
     op.create_table_comment("rate_limits", WAITS, existing_comment=LIMITS, schema="syncer")

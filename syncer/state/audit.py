@@ -1,10 +1,11 @@
 """Windows whose reading does not agree with what the source told, and spans that were lost.
 
 What goes on from pass to pass is one row: a finding that meets an open one of its kind joins it. The newest window of
-a partition slides, and so does what is found of it.
+a partition slides, and so does what is found of it, unless something may be missing: that is a debt, and is read again
+until it is proved.
 
-Invariant: a finding stands until a reading proved its window (of a window that slides, its newest part), and a lost
-span ever after. Functions never commit.
+Invariant: a finding stands until a reading proved its window (of a window that slides and misses nothing, its newest
+part), and a lost span ever after. Functions never commit.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from msgspec import Struct
-from sqlalchemy import Connection, and_, delete, select, update
+from sqlalchemy import Connection, and_, delete, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from syncer.model import Window
@@ -22,6 +23,9 @@ from syncer.state.watermarks import EXECUTIONS, watermark
 
 LOST = "lost"
 """The verdict on a span that the source deleted before it was copied."""
+
+DISPUTED = "disputed"
+"""The verdict on a window of which the source tells another total than it lists."""
 
 DIFFERS = "differs"
 """The verdict on a window of which the warehouse holds something else than the source lists."""
@@ -35,6 +39,19 @@ class Finding(Struct, frozen=True):
     told: int | None = None
     read: int | None = None
 
+    @property
+    def is_debt(self) -> bool:
+        """Whether something may be missing here: the source told of more than it listed."""
+        return self.verdict == DISPUTED and (self.told or 0) > (self.read or 0)
+
+
+class Debt(Struct, frozen=True):
+    """A finding that is to be read again."""
+
+    audit_id: int
+    partition: str
+    window: Window
+
 
 class _Noted(Struct, frozen=True):
     """A finding that is open."""
@@ -42,6 +59,7 @@ class _Noted(Struct, frozen=True):
     audit_id: int
     verdict: str
     window: Window
+    is_debt: bool
 
 
 def note_window(db: Connection, connection_id: str, partition: str, finding: Finding, now: datetime) -> bool:
@@ -75,7 +93,7 @@ def resolve_windows(db: Connection, connection_id: str, partition: str, proved: 
     mark = watermark(db, connection_id, partition).watermark_at if noted else None
     closed = 0
     for each in noted:
-        rest = _rest(each.window, proved, mark)
+        rest = _rest(each.window, proved, None if each.is_debt else mark)
         values = {"resolved_at": now} if rest is None else _bounds(rest)
         if rest != each.window:
             db.execute(update(window_audit).where(window_audit.c.audit_id == each.audit_id).values(**values))
@@ -83,10 +101,45 @@ def resolve_windows(db: Connection, connection_id: str, partition: str, proved: 
     return closed
 
 
+def debts(db: Connection, connection_id: str, before: datetime) -> list[Debt]:
+    """Windows in which something may be missing and that were due to be read again before the instant.
+
+    The first time at once, then after as long as it has lasted by then: a source may lie for ever.
+    """
+    rows = db.execute(
+        text(
+            """SELECT audit_id, partition, window_start, window_end FROM syncer.window_audit
+            WHERE connection_id = :connection AND resolved_at IS NULL AND verdict = :disputed
+              AND told_total > read_ids
+              AND coalesce(read_again_at + (read_again_at - first_seen_at), first_seen_at) <= :before
+            ORDER BY window_start, audit_id"""
+        ),
+        {"connection": connection_id, "disputed": DISPUTED, "before": before},
+    )
+    return [Debt(audit_id, partition, Window(start, end)) for audit_id, partition, start, end in rows]
+
+
+def note_reading(db: Connection, debt: Debt, now: datetime) -> None:
+    """Note that a window is read again."""
+    db.execute(update(window_audit).where(window_audit.c.audit_id == debt.audit_id).values(read_again_at=now))
+
+
+def write_off(db: Connection, debt: Debt) -> None:
+    """Call lost what is no longer served."""
+    db.execute(update(window_audit).where(window_audit.c.audit_id == debt.audit_id).values(verdict=LOST))
+
+
 def _open(db: Connection, connection_id: str, partition: str) -> list[_Noted]:
     table = window_audit.c
     rows = db.execute(
-        select(table.audit_id, table.verdict, table.window_start, table.window_end)
+        select(
+            table.audit_id,
+            table.verdict,
+            table.window_start,
+            table.window_end,
+            table.told_total,
+            table.read_ids,
+        )
         .where(
             and_(
                 table.connection_id == connection_id,
@@ -97,7 +150,11 @@ def _open(db: Connection, connection_id: str, partition: str) -> list[_Noted]:
         .order_by(table.audit_id)
         .with_for_update()
     )
-    return [_Noted(audit_id, verdict, Window(start, end)) for audit_id, verdict, start, end in rows]
+    findings = [
+        (audit_id, Finding(Window(start, end), verdict, told, read))
+        for audit_id, verdict, start, end, told, read in rows
+    ]
+    return [_Noted(audit_id, each.verdict, each.window, each.is_debt) for audit_id, each in findings]
 
 
 def _goes_on(noted: _Noted, finding: Finding, mark: datetime | None) -> bool:
@@ -119,7 +176,7 @@ def _joint(joined: Sequence[_Noted], finding: Finding, mark: datetime | None) ->
     """The window of findings that are one: the new one alone where it slid on, else all of them."""
     new = finding.window
     slid = any(each.window.end == mark and new.start < each.window.end <= new.end for each in joined)
-    if slid:
+    if slid and not any(each.is_debt for each in joined):
         return new
     windows = [new, *(each.window for each in joined)]
     return Window(min(each.start for each in windows), max(each.end for each in windows))

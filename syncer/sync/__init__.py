@@ -3,6 +3,7 @@
     workflows   list them, fetch definitions, notice deletions
     live        every partition from its watermark less the lookback to the source's now; a deleted one once more
     open        executions that had not ended (or not settled) are read again, by window or by id
+    disputes    windows of which the source told more than it listed are read again, ever more rarely
     steps       of executions that have ended
     history     what lies before the first live window, oldest first: that end is deleted first
     steps       of that history; last those of executions that still run
@@ -20,15 +21,18 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 from sqlalchemy import Connection as Database
 
+from syncer.budget import Purpose
 from syncer.errors import Stopped, SyncerError, TransientError
+from syncer.http import doing
 from syncer.load.steps import turn_off_steps
 from syncer.load.workflows import deleted_workflows, present_workflows, unread_deletions
 from syncer.model import Window
-from syncer.state import runs, watermarks
+from syncer.state import audit, runs, watermarks
 from syncer.state.watermarks import EXECUTIONS, WORKFLOWS
 from syncer.sync.executions import (
     Seen,
     partitions_to_look_at,
+    read_disputed,
     sync_history,
     sync_history_of_deleted,
     sync_last,
@@ -94,7 +98,9 @@ async def _keep_history(session: Session) -> None:
     while is_left:
         known = await session.writer.run(lambda db: present_workflows(db, session.name))
         chosen = [each.workflow_id for each in known if is_chosen(each, session.connection.workflows)]
-        await _history(session, "initial", session.source.partitions(chosen))
+        partitions = session.source.partitions(chosen)
+        await _disputes(session, partitions, session.writer.now() - session.connection.sweep)
+        await _history(session, "initial", partitions)
         await _history_of_deleted(session)
         before = session.report.steps_read
         await _steps(session, Span(until=session.source_now() - RECENT), lane="history", is_one_round=True)
@@ -103,9 +109,11 @@ async def _keep_history(session: Session) -> None:
 
 
 async def _sync(session: Session, only: Sequence[str]) -> None:
+    began = session.writer.now()
     partitions = await _look(session, only)
     chosen = Span(partitions=partitions if only else None)
     await session.release()
+    await _disputes(session, partitions, began)
     await _steps(session, chosen)
     await session.release()
     await _history(session, "initial", partitions)
@@ -239,6 +247,19 @@ async def _history(
         workers=LISTERS,
         name=lambda entry: entry.partition,
     )
+
+
+async def _disputes(session: Session, partitions: Collection[str], before: datetime) -> None:
+    """Read windows again in which something may be missing, as far as they were due before the instant."""
+    found = await session.writer.run(lambda db: audit.debts(db, session.name, before))
+    with doing(Purpose.HISTORY):
+        await session.each(
+            EXECUTIONS,
+            [debt for debt in found if debt.partition in partitions],
+            lambda debt: read_disputed(session, debt),
+            workers=LISTERS,
+            name=lambda debt: debt.partition,
+        )
 
 
 async def _history_of_deleted(session: Session) -> None:

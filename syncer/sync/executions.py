@@ -35,7 +35,7 @@ from syncer.model import ExecutionRef, Reject, Window
 from syncer.paging import Answer, Asked, Portion, Span, Verdict, read_window
 from syncer.plan import OpenExecution, believable, due_for_look, live_window, lost_span, open_looks
 from syncer.state import audit, watermarks
-from syncer.state.audit import Finding
+from syncer.state.audit import Debt, Finding
 from syncer.state.leases import Lease
 from syncer.state.quarantine import put_aside, resolve_identities
 from syncer.state.watermarks import EXECUTIONS, LedgerEntry, Watermark
@@ -266,6 +266,17 @@ async def read_again(session: Session, partition: str, window: Window) -> bool:
         return True
 
 
+async def read_disputed(session: Session, debt: Debt) -> bool:
+    """Read a window again of which the source told more than it listed; False where another process is at it."""
+    start = max(debt.window.start, session.horizon_start())
+    if start >= debt.window.end:
+        await session.writer.run(lambda db: audit.write_off(db, debt))
+        session.report.lost.append(f"{debt.partition} {debt.window}")
+        return True
+    await session.writer.run(lambda db: audit.note_reading(db, debt, session.writer.now()))
+    return await read_again(session, debt.partition, Window(start, debt.window.end))
+
+
 def _stay(_db: Database, _covered: datetime) -> None:
     """A look at known executions moves no watermark."""
 
@@ -319,7 +330,8 @@ def _land(
     if portion.span is not None:
         reading = session.reading(partition, began, now)
         if portion.span.verdict is Verdict.PROVED:
-            noted.resolved = audit.resolve_windows(db, session.name, partition, portion.span.window, now)
+            proved = session.with_all_before(portion.span.window)
+            noted.resolved = audit.resolve_windows(db, session.name, partition, proved, now)
             loaded.missing = _mark_unlisted(session, portion.span, reading, db)
         else:
             noted.is_new = audit.note_window(

@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
 
 import structlog
@@ -33,6 +33,7 @@ from syncer.errors import (
 )
 from syncer.http import Gate
 from syncer.load.executions import Reading
+from syncer.model import Window
 from syncer.paging import Asked
 from syncer.plan import horizon_start
 from syncer.sources import Source
@@ -199,6 +200,11 @@ class Session:
     def horizon_start(self, margin: timedelta = timedelta(seconds=60)) -> datetime:
         """The oldest instant the source still serves, with a margin for a request on its way."""
         return horizon_start(self.source_now(), self.connection.horizon, margin)
+
+    def with_all_before(self, proved: Window) -> Window:
+        """What was proved, with all before it where it begins at the horizon: nothing more can be found out of that."""
+        is_oldest = proved.start <= self.horizon_start()
+        return Window(datetime.min.replace(tzinfo=UTC), proved.end) if is_oldest else proved
 
     def asked(self) -> Asked:
         """The circumstances of a request about to be sent."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 
 from msgspec import Struct, structs
@@ -321,17 +321,12 @@ class _Verification:
                     db, name, partition, Finding(window, audit.DIFFERS, listed.found, here), now
                 )
             elif not listed.is_disputed:
-                audit.resolve_windows(db, name, partition, self._and_before(window), now)
+                audit.resolve_windows(db, name, partition, self.session.with_all_before(window), now)
             else:
                 finding = Finding(window, Verdict.DISPUTED.value, listed.told, listed.found)
                 audit.note_window(db, name, partition, finding, now)
 
         await self.session.writer.run(write)
-
-    def _and_before(self, window: Window) -> Window:
-        """With all before it where it begins at the horizon: of that nothing more can be found out."""
-        is_oldest = window.start <= self.session.horizon_start()
-        return Window(datetime.min.replace(tzinfo=UTC), window.end) if is_oldest else window
 
     async def _resolve(self, spans: Mapping[str, Window]) -> None:
         """Close what was noted of partitions that agree as a whole."""
@@ -340,7 +335,7 @@ class _Verification:
         def write(db: Database) -> None:
             for partition, span in spans.items():
                 if not self._left[partition]:
-                    audit.resolve_windows(db, name, partition, self._and_before(span), now)
+                    audit.resolve_windows(db, name, partition, self.session.with_all_before(span), now)
 
         await self.session.writer.run(write)
 

@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec import structs
 from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
-from syncer.model import Window
-from syncer.state.audit import Finding, note_window, resolve_windows
+from syncer.model import Execution, Page, Window
+from syncer.state.audit import Finding, debts, note_reading, note_window, resolve_windows
 from syncer.state.watermarks import advance
 from tests.conformance.conftest import ToyBench
 from tests.conformance.toys import NOW, Ascending, Toy, World
@@ -32,9 +33,18 @@ class Audit:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def note(self, start: float, end: float, verdict: str = "disputed") -> bool:
+    def note(self, start: float, end: float, verdict: str = "disputed", *, told: int = 1) -> bool:
+        """Note that two were listed of so many that were told."""
         with self._engine.begin() as db:
-            return note_window(db, "toy", "w1", Finding(span(start, end), verdict, 2, 1), NOW)
+            return note_window(db, "toy", "w1", Finding(span(start, end), verdict, told, 2), NOW)
+
+    def debts(self, hours: float) -> list[tuple[float, float]]:
+        """What is due by then, and read again now."""
+        with self._engine.begin() as db:
+            found = debts(db, "toy", at(hours))
+            for debt in found:
+                note_reading(db, debt, at(hours))
+            return [((each.window.start - NOW) / HOUR, (each.window.end - NOW) / HOUR) for each in found]
 
     def prove(self, start: float, end: float, partition: str = "w1") -> int:
         with self._engine.begin() as db:
@@ -83,6 +93,24 @@ def test_the_newest_window_slides_and_its_finding_with_it(audit: Audit) -> None:
     audit.mark(3)
     assert audit.note(2.75, 4) is False
     assert audit.open == [("disputed", 2.75, 4)]
+
+
+def test_where_something_may_be_missing_the_newest_part_proves_nothing_of_the_rest(audit: Audit) -> None:
+    audit.note(0, 2, told=3)
+    audit.mark(2)
+    audit.note(1.75, 3, told=3)
+    audit.mark(3)
+    assert audit.open == [("disputed", 0, 3)]
+    assert audit.prove(2.75, 4) == 0
+    assert audit.open == [("disputed", 0, 2.75)]
+    assert audit.prove(0, 2.75) == 1
+
+
+def test_what_may_be_missing_is_read_again_ever_more_rarely(audit: Audit) -> None:
+    audit.note(0, 2, told=3)
+    audit.note(5, 6, told=1)
+    assert audit.debts(-0.1) == []
+    assert [hour for hour in range(20) if audit.debts(hour)] == [0, 1, 2, 4, 8, 16]
 
 
 def test_it_is_over_when_the_newest_part_is_proved(audit: Audit) -> None:
@@ -175,3 +203,39 @@ def test_a_total_that_is_always_off_by_one_is_told_when_it_begins_and_when_it_en
     world.now += timedelta(minutes=5)
     assert sorted(passes(bench, source, 3)) == [("agrees again", "w1"), ("agrees again", "w2")]
     assert disputes(bench) == []
+
+
+class Repeating(Ascending):
+    """Serves its first page for every page, and sorts nothing, as long as it lies."""
+
+    lies = True
+
+    async def list_executions(self, partition: str, window: Window, page: int) -> Page[Execution]:
+        if not self.lies:
+            return await super().list_executions(partition, window, page)
+        listed = await super().list_executions(partition, window, 1)
+        return structs.replace(listed, rows=listed.rows[::-1])
+
+
+def test_what_a_list_kept_back_for_a_while_is_found_by_the_next_pass(bench: ToyBench, world: World) -> None:
+    world.fill(120)
+    source = Repeating(world)
+    assert bench.run(source).disputed > 0
+    assert bench.value("SELECT count(*) FROM history.executions") < len(world.runs)
+    source.lies = False
+    world.now += timedelta(hours=2)
+    assert bench.run(source).is_complete
+    assert bench.value("SELECT count(*) FROM history.executions") == len(world.runs)
+    assert bench.value("SELECT count(*) FROM syncer.window_audit WHERE resolved_at IS NULL") == 0
+
+
+def test_what_was_kept_back_until_the_source_deleted_it_is_listed_as_lost(
+    bench: ToyBench, world: World
+) -> None:
+    world.fill(120)
+    bench.run(Repeating(world))
+    world.now += timedelta(days=70)
+    world.runs.clear()
+    assert bench.run(Ascending(world)).lost
+    verdicts = bench.rows("SELECT DISTINCT verdict FROM syncer.window_audit WHERE resolved_at IS NULL")
+    assert verdicts == [("lost",)]
