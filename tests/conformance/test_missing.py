@@ -195,7 +195,7 @@ def test_a_window_that_is_never_the_same_twice_marks_nothing(bench: ToyBench, wo
     assert marked(bench) == {}
 
 
-@pytest.mark.parametrize("number", range(1, 5))
+@pytest.mark.parametrize("number", [1, 3, 4])
 def test_a_reading_that_is_cut_short_marks_nothing(
     bench: ToyBench, world: World, source: Toy, number: int
 ) -> None:
