@@ -101,9 +101,7 @@ class Redactor:
         data = packed.unbase64(value)
         if self.occurs(value) or (data is not None and self.occurs(data)):
             return None
-        inner = value if data is None else data
-        hidden = self._hides(inner) or (inner is data and not packed.is_packed(data) and self._hides(value))
-        return None if hidden else value
+        return None if self._hides(value if data is None else data) else value
 
     def _is_clean(self, raw: bytes) -> bool:
         return self._searchable and not self.occurs(raw) and not packed.may_hold(raw)

@@ -106,6 +106,7 @@ def test_every_shape_of_a_secret_is_replaced_and_pointed_at() -> None:
         "headers": [
             {"name": "Authorization", "value": "x"},
             {"Key": "api-key", "Value": 7},
+            {"name": "token", "value": 1, "password": 2},
             {"name": "other", "value": 1},
         ],
         "env": ["HOME=/", "DB_PASSWORD=x=y", "TOKEN="],
@@ -117,12 +118,21 @@ def test_every_shape_of_a_secret_is_replaced_and_pointed_at() -> None:
             "headers": [
                 {"name": "Authorization", "value": REDACTED},
                 {"Key": "api-key", "Value": REDACTED},
+                {"name": "token", "value": REDACTED, "password": REDACTED},
                 {"name": "other", "value": 1},
             ],
             "env": ["HOME=/", f"DB_PASSWORD={REDACTED}", "TOKEN="],
             "secret": None,
         },
-        ("/a~1b/token", "/a~1b/~0/0/password", "/env/1", "/headers/0/value", "/headers/1/Value"),
+        (
+            "/a~1b/token",
+            "/a~1b/~0/0/password",
+            "/env/1",
+            "/headers/0/value",
+            "/headers/1/Value",
+            "/headers/2/password",
+            "/headers/2/value",
+        ),
     )
 
 
@@ -180,6 +190,7 @@ def test_an_assignment_to_a_secret_loses_what_follows(text: str, expected: str) 
         ("{'password': None, 'n': 1, 'token': 12.5}", "{'password': None, 'n': 1, 'token': [redacted]}"),
         ('{"n": 1, "token": "cut off', '{"n": 1, "token": [redacted]'),
         ('{"n": 1, "token": {"a": "x"}, "cut', '{"n": 1, "token": [redacted]'),
+        ('x {"token": "a \\"token\\": 1}", "n": 2}', 'x {"token": "[redacted]", "n": 2}'),
         ('{"n": 1, "token": 17', '{"n": 1, "token": [redacted]'),
         ('key "token" is missing: see "n"', 'key "token" is missing: see "n"'),
         ("don't: it's 'fine'", "don't: it's 'fine'"),
@@ -258,6 +269,12 @@ def test_what_is_too_long_to_be_opened_further_counts_as_a_secret_only_if_someth
     long = "x y " * 200_000
     assert REDACTOR.raw(pack(json.dumps([long])).encode()) is not None
     assert REDACTOR.raw(pack(json.dumps([pack('{"token":1}'), long])).encode()) is None
+
+
+def test_what_opens_into_more_and_more_counts_as_a_secret_before_it_fills_memory() -> None:
+    many = json.dumps([pack(json.dumps({"n": "x" * 400_000, "number": number})) for number in range(60)])
+    assert redacted({"a": many[:-1]}) == ({"a": REDACTED}, ("/a",))
+    assert redacted({"a": json.dumps([pack('{"n":1}')] * 60)[:-1]})[1] == ()
 
 
 def test_base64_escaped_in_broken_json_is_searched() -> None:
