@@ -6,13 +6,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec import UNSET, structs
 
+from syncer.model import Execution
 from syncer.sync import Report, Session, backfill
 from syncer.sync import verify as verification
 from syncer.sync.differences import Verified
 from syncer.sync.verify import verify
 from tests.conformance.conftest import ToyBench
-from tests.conformance.toys import NOW, TICK, TOYS, Ascending, Toy, Twist, World
+from tests.conformance.toys import NOW, TICK, TOYS, Ascending, Run, Toy, Twist, World
 
 
 class Checked:
@@ -263,13 +265,39 @@ def test_deleted_workflows_are_not_asked_for(bench: ToyBench, copied: World, che
     assert kinds(check(sample=0)) == []
 
 
-def test_a_total_that_lies_is_told_and_no_row_is(bench: ToyBench, copied: World, check: Checked) -> None:
-    copied.twist = Twist(total=lambda total: total + 1)
+def test_a_total_that_lies_is_told_and_says_nothing_of_any_row(
+    bench: ToyBench, copied: World, check: Checked
+) -> None:
+    standing = "SELECT count(*) FROM syncer.window_audit WHERE resolved_at IS NULL"
+    lost = copied.runs.pop("e00005")
+    copied.twist = Twist(total=lambda total: total + 5)
     assert set(check(sample=0).counts) == {"count"}
     copied.twist = Twist()
-    assert bench.value("SELECT count(*) FROM syncer.window_audit WHERE resolved_at IS NULL") > 0
+    assert kinds(check(sample=0)) == [("gone", "executions", "e00005")]
+    assert bench.value(standing) > 0
+    copied.runs["e00005"] = lost
     assert check(sample=0).counts.total() == 0
-    assert bench.value("SELECT count(*) FROM syncer.window_audit WHERE resolved_at IS NULL") == 0
+    assert bench.value(standing) == 0
+
+
+class Bare(Ascending):
+    """Tells no time of a change."""
+
+    def _execution(self, run: Run) -> Execution:
+        return structs.replace(super()._execution(run), updated_at=UNSET)
+
+
+@pytest.mark.parametrize("source", [Bare], indirect=True)
+def test_what_the_source_does_not_carry_is_left_as_it_is(
+    bench: ToyBench, copied: World, check: Checked
+) -> None:
+    own = "SELECT execution_id, updated_at, _row_hash, _asked_at FROM history.executions ORDER BY 1"
+    before = bench.rows(own)
+    assert check(sample=100).counts.total() == 0
+    execute(bench, "DELETE FROM history.steps WHERE execution_id = 'e00005'")
+    assert check(sample=0, repair=True).remaining == 0
+    assert bench.rows(own) == before
+    assert check(sample=100).counts.total() == 0
 
 
 def test_a_difference_stands_in_the_audit_until_it_is_repaired(
