@@ -73,7 +73,9 @@ class Limit(Struct, frozen=True):
     seconds: float
 
     def __str__(self) -> str:
-        span = {60.0: "a minute", 3600.0: "an hour", 86400.0: "a day"}.get(self.seconds, f"{self.seconds:g} s")
+        span = {60.0: "a minute", 3600.0: "an hour", 86400.0: "a day"}.get(
+            self.seconds, f"{self.seconds:g} s"
+        )
         return f"{self.requests} requests in {span}"
 
 

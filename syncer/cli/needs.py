@@ -95,9 +95,7 @@ Told = Iterator[tuple[str, str, str]]
 
 
 def _lost(each: Standing, now: datetime) -> Told:
-    rows = [
-        row for row in each.audit if row["verdict"] == LOST and row["last_seen_at"] > now - FRESHLY_LOST
-    ]
+    rows = [row for row in each.audit if row["verdict"] == LOST and row["last_seen_at"] > now - FRESHLY_LOST]
     if rows:
         yield (
             "lost",
