@@ -37,6 +37,12 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         *("unknown-encoding", "date-ahead", "date-behind", "endless-head", "flood", "bomb"),
     ),
 }
+READINGS = {
+    "order ignored": Switches(honour_order=False),
+    "no totals": Switches(total_as="absent"),
+    "as documented": Switches(),
+    "end exclusive": Switches(end_at="exclusive"),
+}
 ALONE = {kind: (kind,) for kind in KINDS}
 
 SEEDS = [SEED + number for number in range(5 if FULL else 1)]
@@ -161,8 +167,7 @@ def test_hints_that_lie_delay_a_row_to_the_next_sweep_at_most(
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(
     "switches",
-    [Switches(), Switches(honour_order=False), Switches(total_as="absent"), Switches(end_at="exclusive")],
-    ids=["as documented", "order ignored", "no totals", "end exclusive"],
+    [pytest.param(switches, id=name) for name, switches in READINGS.items()][: None if FULL else 2],
 )
 def test_what_happens_between_two_pages_costs_no_row(engine: Engine, switches: Switches, seed: int) -> None:
     simulator = Simulator(OUTLINE, switches=switches)
