@@ -103,6 +103,8 @@ class Gate:
         if not self.is_waiting:
             self.waits += 1
             self.slots.complained((instant - self.clock.now()).total_seconds())
+            for ration in self._rations.values():  # granted for now, not for after the wait
+                ration.left = 0
         if self.not_before is None or instant > self.not_before:
             self.not_before = instant
             self.reason = reason

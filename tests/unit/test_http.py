@@ -19,6 +19,7 @@ import httpx
 import msgspec
 import pytest
 
+from syncer.budget import Purpose
 from syncer.config import Connection, Section
 from syncer.errors import (
     AuthError,
@@ -30,7 +31,19 @@ from syncer.errors import (
     SyncerError,
     TransientError,
 )
-from syncer.http import Answer, Client, Clock, Gate, Incomplete, Rate, Refused, Token, TooLarge, jwt_lifetime
+from syncer.http import (
+    Answer,
+    Client,
+    Clock,
+    Gate,
+    Incomplete,
+    Rate,
+    Refused,
+    Token,
+    TooLarge,
+    doing,
+    jwt_lifetime,
+)
 from syncer.http.answer import http_date, retry_after
 
 T = TypeVar("T")
@@ -252,6 +265,32 @@ def test_gate_spaces_requests_evenly_and_saves_up_no_turns() -> None:
 
     asyncio.run(work())
     assert time.sleeps == [0.25, 0.25, 0.25]
+
+
+def test_requests_of_the_shared_budget_are_asked_for_together_and_forgotten_in_a_wait() -> None:
+    time = FakeTime()
+    gate = Gate(time.clock, at_once=8)
+    wanted: list[tuple[Purpose, int]] = []
+
+    async def supply(purpose: Purpose, number: int) -> int:
+        await asyncio.sleep(0)
+        wanted.append((purpose, number))
+        return 8
+
+    async def request(purpose: Purpose) -> None:
+        with doing(purpose):
+            async with gate.request():
+                pass
+
+    async def work() -> None:
+        await asyncio.gather(*(request(Purpose.LIVE) for _ in range(5)), request(Purpose.HISTORY))
+        gate.wait_until(START + timedelta(seconds=1), "slow down")
+        time.elapsed += 2
+        await request(Purpose.LIVE)
+
+    gate.supply = supply
+    asyncio.run(work())
+    assert wanted == [(Purpose.LIVE, 5), (Purpose.HISTORY, 1), (Purpose.LIVE, 1)]
 
 
 def test_a_stop_or_wait_that_comes_while_waiting_for_the_turn_holds() -> None:
