@@ -70,6 +70,7 @@ _PHASES = {
     "fetch": "fetch",
     "begin": "begin",
     "commit": "commit",
+    "progress": "commit",
     "copy": "COPY",
     "rows": "COPY",
     "copied": "COPY",
@@ -95,12 +96,12 @@ _LOOK = 0.02
 
 # What a bounded selection is taken from; where a pass has no upsert, there is none to choose.
 _CHIEF = [
-    ("fetch", "asked"),
+    ("progress", "answered"),
     ("rows", "sent"),
-    ("commit", "sent"),
-    ("upsert", "sent"),
-    ("commit", "answered"),
     ("fetch", "half answered"),
+    ("upsert", "sent"),
+    ("progress", "sent"),
+    ("fetch", "asked"),
     ("copied", "sent"),
     ("commit", "before"),
 ]

@@ -120,6 +120,7 @@ class _Talk:
         self._client = client
         self._server = server
         self._prepared = ""
+        self._has_moved = False
         self._asked = "start"
 
     def run(self) -> None:
@@ -164,9 +165,17 @@ class _Talk:
             self._prepared = frame[5:].split(b"\0", 2)[1].decode()
         if kind in (b"Q", b"E"):
             statement = frame[5:-1].decode() if kind == b"Q" else self._prepared
-            self._asked = _kind_of(statement)
+            self._asked = self._in_context(_kind_of(statement))
             return self._asked
         return {b"d": "rows", b"c": "copied"}.get(kind)
+
+    def _in_context(self, kind: str) -> str:
+        """The commit of a transaction that moved a watermark or the ledger is one of progress."""
+        if kind in ("mark", "ledger"):
+            self._has_moved = True
+        elif kind in ("begin", "rollback"):
+            self._has_moved = False
+        return "progress" if kind == "commit" and self._has_moved else kind
 
     def _answer(self) -> None:
         with suppress(OSError):

@@ -14,7 +14,7 @@ STOPS = 1, 25
 PROMISED = 10.0
 """Seconds until the process is gone."""
 
-PATIENCE = 3 * PROMISED
+PATIENCE = 6 * PROMISED
 """Seconds that two busy cores may make of it."""
 
 
