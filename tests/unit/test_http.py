@@ -275,7 +275,7 @@ def test_requests_of_the_shared_budget_are_asked_for_together_and_forgotten_in_a
     async def supply(purpose: Purpose, number: int) -> int:
         await asyncio.sleep(0)
         wanted.append((purpose, number))
-        return 8
+        return number + 1
 
     async def request(purpose: Purpose) -> None:
         with doing(purpose):
@@ -290,7 +290,7 @@ def test_requests_of_the_shared_budget_are_asked_for_together_and_forgotten_in_a
 
     gate.supply = supply
     asyncio.run(work())
-    assert wanted == [(Purpose.LIVE, 5), (Purpose.HISTORY, 1), (Purpose.LIVE, 1)]
+    assert wanted == [(Purpose.LIVE, 1), (Purpose.HISTORY, 1), (Purpose.LIVE, 3), (Purpose.LIVE, 1)]
 
 
 def test_a_stop_or_wait_that_comes_while_waiting_for_the_turn_holds() -> None:
