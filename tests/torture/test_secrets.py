@@ -1,0 +1,386 @@
+"""Secrets stay secret: planted wherever a source can put them, and searched for wherever the daemon can leave them.
+
+The source quotes credentials in its errors, cuts bodies short and redirects; the payloads hold secrets in every shape
+and wrapping. Then every word the commands have said, every metric and every byte of the database folder is searched.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import subprocess
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg
+import pytest
+from psycopg import sql
+
+from syncer.embedded import EmbeddedServer, installed_programs
+from syncer.simulator import Answer, Outline, Request, Simulator
+from syncer.simulator.payloads import PLANTED_SECRET
+from syncer.simulator.qualys_flow.gate import Credentials
+from syncer.warehouse import migrate
+from tests.acceptance.conftest import Cli, Done
+from tests.acceptance.service import eventually, running
+from tests.servers import QUICK, temporary_folder
+from tests.torture.secrets_hunt import files, harmless, leaks, opened, secret, shows_harmless
+from tests.torture.table import FULL, Verdict, note
+
+LIMIT = 20_000
+"""max_payload_bytes here."""
+
+KEYS = ("password", "DB-Password", "Api-Key", "api key", "x_API_key", "clientSecret", "accessToken", "Authorization",
+        "private key", "AWS_SECRET_ACCESS_KEY", "Credentials")  # fmt: skip
+
+
+def gz(data: bytes, keep: int | None = None) -> str:
+    return base64.b64encode(gzip.compress(data)[:keep]).decode()
+
+
+def b64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def document(place: str) -> dict[str, Any]:
+    """A secret in every shape, and a value that is none beside each."""
+    return {
+        "note": harmless(place),
+        "keys": {key: secret(place) for key in KEYS},
+        "deep": [{"token": {"a": [secret(place), {"b": secret(place)}], "n": harmless(place)}}],
+        "pairs": [
+            {"name": "apiKey", "value": secret(place)},
+            {"Key": "Password", "Value": [secret(place)], "more": harmless(place)},
+            {"key": "owner", "value": harmless(place)},
+        ],
+        "env": [f"DB_PASSWORD={secret(place)}", f"HOME={harmless(place)}", f"a=b&token={secret(place)}"],
+        f"secret={secret(place)}": harmless(place),
+        "url": f"https://h/?x=1&access_token={secret(place)}&y=2",
+        "body": json.dumps({"password": secret(place), "n": harmless(place)}),
+        "twice": json.dumps(json.dumps([{"name": "token", "value": secret(place)}])),
+        "said": f'HTTP 400: {{"client_secret": "{secret(place)}", "n": "{harmless(place)}"',
+        "python": f"{{'password': '{secret(place)}', 'n': '{harmless(place)}'}}",
+        "base64": b64(json.dumps({"password": secret(place)})),
+        "packed": gz(json.dumps({"token": secret(place)}).encode()),
+        "packed twice": gz(json.dumps({"a": gz(json.dumps({"token": secret(place)}).encode())}).encode()),
+        "lines": base64.encodebytes(gzip.compress(f"token: {secret(place)}".encode())).decode(),
+        "plain": gz(json.dumps({"n": harmless(place)}).encode()),
+    }
+
+
+def payloads() -> dict[str, bytes]:
+    """JSON texts of a step's input, one for each way in which it can be read or not."""
+    found = document("payload")
+    text = json.dumps(found)
+    filler = "x y " * LIMIT
+    wrapped = {
+        "string": text,
+        "base64": b64(text),
+        "packed": gz(text.encode()),
+        "layers": gz(json.dumps(gz(json.dumps(gz(text.encode())).encode())).encode()),
+        "four layers": gz(
+            json.dumps(gz(json.dumps(gz(json.dumps(gz(text.encode())).encode())).encode())).encode()
+        ),
+        "four quotes": json.dumps(json.dumps(json.dumps(text))),
+        "text": f"login failed: password={secret('text')}",
+        "text with JSON": f"answer: {text}",
+        "cut packed": gz(text.encode(), -40),
+        "cut packed early": gz(json.dumps([secret("cut"), "password", filler]).encode(), 60),
+        "cut base64": b64(text)[:-7],
+        "cut JSON": text[:-9],
+        "unsafe": text[:-1] + ', "n": 1e400}',
+        "unsafe packed": gz((text[:-1] + ', "nul": "\\u0000"}').encode()),
+        "too deep": "[" * 600 + text + "]" * 600,
+        "too large": json.dumps([text, filler]),
+        "too large packed": gz(json.dumps([found, filler]).encode()),
+        "too large, secret late": gz(json.dumps([filler, found]).encode()),
+        "harmless cut": gz(json.dumps([harmless("cut")] * 50).encode(), -9),
+        "harmless too large": gz(json.dumps([harmless("large"), filler]).encode()),
+    }
+    return {"plain": text.encode(), **{name: json.dumps(value).encode() for name, value in wrapped.items()}}
+
+
+CREDENTIALS = Credentials(password=secret("password ü&%"), client_secret=secret("client+/="))
+
+
+class Gossip:
+    """A source that repeats in its answers what it was told in confidence, and breaks them in every way."""
+
+    def __init__(self) -> None:
+        self.told: Counter[str] = Counter()
+        self._asked: Counter[str] = Counter()
+        found = payloads()
+        self._broken = found["cut packed"], found["harmless cut"]
+
+    def __call__(self, request: Request, answer: Answer) -> Answer:
+        """Every seventh answer to the same question is a fault, each time another. What is broken stays broken."""
+        if answer.status == 200 and request.path.endswith(("/input", "/output")):
+            answer = replace(answer, body=self._broken[len(request.path) % 2 == 0])
+        self._asked[request.path] += 1
+        turn = self._asked[request.path] + sum(request.path.encode())
+        if answer.status >= 300 or turn % 7:
+            return answer
+        faults = self._faults(request, answer)
+        name = [*faults][sum(self.told.values()) % len(faults)]
+        self.told[name] += 1
+        return faults[name]
+
+    def _faults(self, request: Request, answer: Answer) -> dict[str, Answer]:
+        told = (
+            request.headers.get("authorization"),
+            request.headers.get("clientsecret"),
+            request.body.decode(),
+        )
+        heard = " ".join(each for each in (*told, secret("echo")) if each)
+        body, line = heard.encode(), "".join(c for c in heard if " " <= c <= "~")
+        echo = (("X-Request", line), ("WWW-Authenticate", f"Bearer {line}"), ("Set-Cookie", f"token={line}"))
+        xml = f"<SIMPLE_RETURN><RESPONSE><CODE>1965</CODE><TEXT>{line}</TEXT></RESPONSE></SIMPLE_RETURN>"
+        return {
+            "500 that quotes the request": Answer(500, body, "text/plain", echo),
+            "200 that is HTML": Answer(200, b"<html>" + body + b"</html>", "text/html", echo),
+            "a body cut short": Answer(200, answer.body[: len(answer.body) // 2], headers=echo),
+            "a cut connection": Answer(200, answer.body, conduct="cut", cut_at=len(answer.body) // 2),
+            "JSON of another shape": Answer(200, json.dumps({"error": heard}).encode(), headers=echo),
+            "503 with a wait": Answer(503, body, headers=(("Retry-After", "0"), *echo)),
+            "409 in XML": Answer(409, xml.encode(), "text/xml", (("X-RateLimit-ToWait-Sec", "1"), *echo)),
+            "401 that quotes the token": Answer(401, body, "text/plain", echo),
+            "a content type that tells": Answer(200, body, f"text/{secret('type')}", echo),
+            "headers that tell": Answer(200, answer.body, headers=(("Retry-After", line), *echo)),
+        }  # fmt: skip
+
+
+def plant(simulator: Simulator) -> None:
+    """Put secrets, and harmless values beside them, wherever a record has room."""
+    truth = simulator.truth
+    for workflow in truth.workflows.values():
+        found = document("workflow")
+        simulator.spoil(workflow.id, "description", f"uses token={secret('description')}")
+        simulator.spoil(workflow.id, "properties", found)
+        simulator.spoil(workflow.id, "futureField", found)
+        simulator.spoil(workflow.id, "tags", [f"password={secret('tag')}", harmless("tag")])
+        script = f"// {harmless('script')}\nlogin({{'password': '{secret('script')}'}}); x.token = '{secret('script')}'"
+        component = {"id": "c", "name": harmless("node"), "target": {"script": script}, "inputs": found}
+        definition = json.dumps({"variables": found, "components": [component]})
+        simulator.spoil(workflow.id, "definition", definition)
+        simulator.spoil(
+            workflow.id, "last_execution_details", {"message": f"secret={secret('last')}", "x": found}
+        )
+    executions = sorted(truth.executions.values(), key=lambda each: each.created_ms)
+    for execution in executions:
+        found = document("execution")
+        simulator.spoil(
+            execution.id, "details", {"message": f"{harmless('m')} {json.dumps(found)}", "more": found}
+        )
+        simulator.spoil(execution.id, "categories", found)
+        simulator.spoil(execution.id, "variables", [f"db_password={secret('variable')}", found])
+        simulator.spoil(execution.id, "tags", [f"api key={secret('tag')}", harmless("tag")])
+        simulator.spoil(execution.id, "source", f"Authorization={secret('trigger')}")
+        simulator.spoil(execution.id, "futureField", found)
+    inputs = [msgspec.Raw(payload) for payload in payloads().values()]
+    attempts = [attempt for execution in executions[4:] for attempt in execution.attempts]
+    for number, attempt in enumerate(attempts):
+        for event in attempt.events:
+            simulator.spoil(event.id, "input", inputs[number % len(inputs)])
+            simulator.spoil(event.id, "output", inputs[(number + 10) % len(inputs)])
+            simulator.spoil(
+                event.id, "details", {"message": f"token={secret('step')}", "more": document("event")}
+            )
+    for attempt in attempts[
+        len(inputs) : 2 * len(inputs)
+    ]:  # in quarantine nothing is taken apart as a payload
+        simulator.spoil(attempt.events[-1].id, "id", None)
+    for execution in executions[:2]:
+        simulator.spoil(execution.id, "createdAt", f"password={secret('created')}")
+    simulator.spoil(
+        executions[2].id, None, f'cut {{"password": "{secret("item")}", "n": "{harmless("item")}"'
+    )
+    simulator.spoil(executions[3].id, None, msgspec.Raw(json.dumps(document("item")).encode()))
+
+
+@contextmanager
+def warehouse(folder: Path) -> Iterator[tuple[EmbeddedServer, str]]:
+    """A server that logs every statement and packs nothing, and the address for a role whose password is a secret."""
+    loud = {"log_statement": "all", "log_min_duration_statement": "0", "log_parameter_max_length": "-1"}
+    server = EmbeddedServer(folder / "warehouse", settings=QUICK | loud)
+    try:
+        url = server.start()
+        with psycopg.connect(url, autocommit=True) as db:
+            hashed = db.pgconn.encrypt_password(secret("db").encode(), b"canary", b"scram-sha-256").decode()
+            db.execute(sql.SQL("CREATE ROLE canary LOGIN SUPERUSER PASSWORD {}").format(hashed))
+        migrate(url)
+        with psycopg.connect(url, autocommit=True) as db:
+            _unpack(db)
+        host = url.rpartition("@")[2]
+        yield server, f"postgresql://canary:{secret('db')}@{host}"
+    finally:
+        server.stop()
+
+
+def _unpack(db: psycopg.Connection[Any]) -> None:
+    """Store values beside the table as they are: what lies on the disk can then be searched."""
+    long = db.execute(
+        "SELECT a.attrelid::regclass::text, quote_ident(a.attname)"
+        " FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
+        " WHERE c.relnamespace IN ('history'::regnamespace, 'syncer'::regnamespace) AND c.relkind = 'r'"
+        " AND a.attnum > 0 AND a.attstorage = 'x'"
+    ).fetchall()
+    for table, column in long:
+        db.execute(f"ALTER TABLE {table} ALTER COLUMN {column} SET STORAGE EXTERNAL".encode())
+
+
+@pytest.fixture
+def simulator() -> Simulator:
+    simulator = Simulator(Outline(workflows=2, executions=10, running=1, steps=3), credentials=CREDENTIALS)
+    plant(simulator)
+    return simulator
+
+
+def configured(folder: Path, simulator: Simulator, url: str, address: str) -> Cli:
+    """Two connections, one for each way to sign in, their secrets in the environment, in a file and in the text."""
+    cli = Cli(folder, address)
+    cli.service = {"listen": "", "log_format": "json"}
+    plain = {"max_payload_bytes": LIMIT, "max_response_bytes": 3_000_000, "variables": True, "poll": "1s"}
+    cli.connect("flow", simulator, url, **plain)
+    (folder / "client").write_text(simulator.credentials.client_secret)
+    client = {
+        "mode": "client",
+        "client_id": simulator.credentials.client_id,
+        "client_secret": {"file": str(folder / "client")},
+    }
+    cli.connect("client", simulator, url, auth=client, **plain | {"steps": False})
+    token = {"mode": "token", "token": secret("token")}
+    cli.connect("refused", simulator, url, auth=token, **plain)
+    return cli
+
+
+class Heard:
+    """Everything the commands have said, by who said it."""
+
+    def __init__(self) -> None:
+        self.words: dict[str, str] = {}
+
+    def add(self, name: str, *texts: str) -> None:
+        self.words[name] = "\n".join([self.words.get(name, ""), *texts])
+
+    def run(self, cli: Cli, *arguments: str) -> Done:
+        done = cli.run("--debug", *arguments)
+        self.add(" ".join(arguments), done.out, done.err)
+        assert "Traceback" not in done.err or "--debug" in done.err, done.err
+        return done
+
+
+def use(cli: Cli, heard: Heard) -> None:
+    """What people do with it, while the source misbehaves."""
+    heard.run(cli, "check")
+    heard.run(cli, "sync", "--json", "--for", "40s")
+    heard.run(cli, "sync", "--connection", "flow", "--for", "20s")
+    heard.run(cli, "status", "--json")
+    heard.run(cli, "backfill", "--since", "3d", "--dry-run")
+    heard.run(cli, "config", "show")
+    listed = heard.run(cli, "quarantine", "list", "--json").document["records"]
+    assert len(listed) > len(payloads())
+    shown = [record["record_id"] for record in listed if record["stream"] == "steps"]
+    heard.run(cli, "quarantine", "show", shown[0], "--json")
+    heard.run(cli, "quarantine", "replay", "--all", "--json")
+    if FULL:
+        heard.run(cli, "check", "--json")
+        heard.run(cli, "sync")
+        heard.run(cli, "status")
+        heard.run(cli, "config", "show", "--json")
+        heard.run(cli, "verify", "--since", "2d", "--json")
+        heard.run(cli, "quarantine", "list")
+        for record_id in shown[1::9]:
+            heard.run(cli, "quarantine", "show", record_id)
+
+
+def serve(cli: Cli, heard: Heard, simulator: Simulator) -> None:
+    """The service with its pages, while the source misbehaves."""
+    cli.service["listen"] = "127.0.0.1:0"
+    with running(cli) as service:
+        service.await_event("listening")
+        (told,) = service.told("listening")
+        address = next(str(value) for value in told.values() if "127.0.0.1:" in str(value))
+        base = address if address.startswith("http") else f"http://{address}"
+        simulator.clear_requests()
+        eventually(lambda: simulator.counts["workflows"] > 6, "a few polls")
+        for page in ("/metrics", "/healthz", "/readyz", "/"):
+            with urllib.request.urlopen(base + page) as answer:
+                heard.add(page, answer.read().decode())
+        service.end()
+    heard.add("run", *service.said)
+
+
+def dumped(url: str) -> bytes:
+    """The whole database as pg_dump tells it; nothing where no fitting program is found."""
+    with psycopg.connect(url) as db:
+        major = db.info.server_version // 10_000
+    for programs in installed_programs():
+        if programs.major == major and (programs.folder / "pg_dump").exists():
+            return subprocess.run([programs.folder / "pg_dump", url], check=True, capture_output=True).stdout
+    return b""
+
+
+def raw_bytes(url: str) -> bytes:
+    """All that is kept as bytes, with what is packed in it."""
+    query = (
+        "SELECT raw FROM syncer.quarantine UNION ALL SELECT input_raw FROM history.step_io"
+        " UNION ALL SELECT output_raw FROM history.step_io"
+    )
+    with psycopg.connect(url) as db:
+        return b"\n".join(opened(bytes(raw)) for (raw,) in db.execute(query.encode()) if raw is not None)
+
+
+def states(url: str) -> Counter[str]:
+    """How many inputs have which state."""
+    with psycopg.connect(url) as db:
+        return Counter(
+            dict(db.execute("SELECT input_state, count(*) FROM history.step_io GROUP BY 1").fetchall())
+        )
+
+
+def test_no_secret_turns_up_in_anything_the_daemon_says_or_stores(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    gossip, heard = Gossip(), Heard()
+    with temporary_folder() as folder, warehouse(folder) as (server, address), simulator.serve() as url:
+        cli = configured(tmp_path, simulator, url, address)
+        simulator.fault = gossip
+        use(cli, heard)
+        serve(cli, heard, simulator)
+        (tmp_path / "heard.json").write_text(json.dumps(heard.words, indent=1))
+        text, raw, found = dumped(address), raw_bytes(address), states(address)
+        with psycopg.connect(address, autocommit=True) as db:
+            db.execute("CHECKPOINT")
+        server.stop()
+        stored = {str(path.relative_to(server.home)): path.read_bytes() for path in files(server.home)}
+    assert min(gossip.told.values()) > 0
+    assert len(gossip.told) == 10
+    assert set(found) >= {"decoded", "text", "unsafe", "undecodable", "too_large"}, found
+    said = [leak for name, words in heard.words.items() for leak in leaks(name, words)]
+    kept = [leak for name, data in stored.items() for leak in leaks(name, data)]
+    note("secrets planted, in everything said and stored", sum(gossip.told.values()), Verdict())
+    assert said == []
+    assert leaks("the dump", text) == []
+    assert leaks("raw bytes", raw) == []
+    assert kept == []
+    assert not any(PLANTED_SECRET.encode() in data for data in stored.values())
+    # The same search finds what is no secret in every one of these places.
+    assert shows_harmless(heard.words["quarantine show " + first_shown(heard)])
+    assert shows_harmless(text) or not text
+    assert shows_harmless(raw)
+    for kind in ("base/", "pg_wal/", "server.log"):
+        assert any(shows_harmless(data) for name, data in stored.items() if kind in name), kind
+
+
+def first_shown(heard: Heard) -> str:
+    """The rest of the first command that showed a record."""
+    return next(name for name in heard.words if name.startswith("quarantine show ")).removeprefix(
+        "quarantine show "
+    )
