@@ -257,12 +257,13 @@ def test_known_workflows_are_read_where_the_list_fails_today(bench: ToyBench, wo
     bench.run(source)
     world.add("w1", NOW - 5 * MINUTE)
     world.add("w2", NOW - 5 * MINUTE)
-    source.faults["workflows"] = TransientError("no list")
+    source.faults["workflows"] = TransientError("no list", hint="look later")
     report = bench.run(source)
     assert [failure.message for failure in report.failures] == ["no list"]
     assert bench.value("SELECT count(*) FROM history.executions") == 2
     report = bench.run(source, lambda session: sync(session, ["w1"]), workflows=("w2",))
-    assert (report.error and report.error.message, report.state) == ("no list", "failed")
+    assert report.error is not None
+    assert (report.error.message, report.error.hint, report.state) == ("no list", "look later", "failed")
 
 
 def test_a_definition_is_asked_for_once_per_revision(bench: ToyBench, world: World) -> None:
