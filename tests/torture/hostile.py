@@ -90,7 +90,7 @@ class HostileBench(FlowBench):
         super().__init__(engine, self.time.clock())
         self._simulator = simulator
         self._url = url
-        self._changes = {"page_size": 4, "max_response_bytes": 1 << 22, **changes}
+        self._changes = {"page_size": 3, "max_response_bytes": 1 << 22, **changes}
 
     def passes(self, number: int, **changes: Any) -> list[Report]:
         """Passes one after the other; after each no promise is broken unnoticed, and none is taken back."""
