@@ -37,7 +37,7 @@ def stand(**changes: Any) -> Standing:
         "last_success_at": NOW - MINUTE, "open_executions": 0, "steps_due": 0, "backlog_seconds": 0,
         "backlog_windows": 0, "history_began_at": None, "disputed_windows": 0, "lost_windows": 0,
         "seconds_until_deletion": 29 * DAY.total_seconds(), "executions_arriving_per_hour": 0,
-        "executions_copied_per_hour": 0, "falls_behind": False,
+        "executions_copied_per_hour": 0, "falls_behind": False, "limit": None,
     }  # fmt: skip
     return Standing(**{**well, **changes})
 
