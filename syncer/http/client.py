@@ -36,6 +36,8 @@ LAST_WAIT = timedelta(minutes=15)
 NO_ANSWER = 0
 """Stands for the status in `Traffic.answers` where no usable answer came."""
 
+_TYPES = ("application/json", "application/xml", "text/html", "text/plain", "text/xml")
+
 Query = Mapping[str, str] | Sequence[tuple[str, str]]
 T = TypeVar("T")
 
@@ -255,8 +257,14 @@ class Client:
         except Incomplete as missing:
             raise TransientError(f"{self._place} answered {endpoint} in part: {missing}") from None
         except ValueError:  # its text may hold what was sent
-            kind = answer.headers.get("content-type", "no content type").partition(";")[0][:80]
+            kind = _known_type(answer.headers.get("content-type"))
             raise TransientError(
                 f"{self._place} answered {endpoint} with something else ({answer.status}, {kind})",
                 "a proxy or a maintenance page may stand in between; see what the address answers",
             ) from None
+
+
+def _known_type(told: str | None) -> str:
+    """A content type as messages show it: a header that the source makes up may hold anything."""
+    kind = (told or "").partition(";")[0].strip().lower()
+    return kind if kind in _TYPES else "an unusual content type" if kind else "no content type"
