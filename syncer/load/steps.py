@@ -102,9 +102,12 @@ def load_steps(
 
 def _owners(db: Connection, connection_id: str, ids: list[str]) -> dict[str, _Owner]:
     rows = driver(db).execute(
-        "SELECT execution_id, workflow_id, steps_state, steps_read_at IS NOT NULL, _ended_at IS NOT NULL,"
-        " _final_at IS NOT NULL, settled_at IS NOT NULL, tags"
-        " FROM history.executions WHERE connection_id = %s AND execution_id = ANY(%s)",
+        # Steps may have outlived a row that somebody deleted by hand.
+        "SELECT execution_id, workflow_id, steps_state, steps_read_at IS NOT NULL OR EXISTS ("
+        "  SELECT FROM history.step_events v"
+        "  WHERE v.connection_id = e.connection_id AND v.execution_id = e.execution_id),"
+        " _ended_at IS NOT NULL, _final_at IS NOT NULL, settled_at IS NOT NULL, tags"
+        " FROM history.executions e WHERE connection_id = %s AND execution_id = ANY(%s)",
         (connection_id, ids),
     )
     return {key: _Owner(*rest) for key, *rest in rows}

@@ -430,3 +430,20 @@ def test_a_page_read_under_a_lease_that_was_taken_lands_nothing(bench: ToyBench,
     assert report.failures
     assert bench.value("SELECT count(*) FROM history.executions") == 0
     assert bench.value("SELECT count(watermark_at) FROM syncer.watermarks") == 0
+
+
+def test_an_execution_whose_row_was_deleted_by_hand_comes_back_with_its_steps(
+    bench: ToyBench, world: World
+) -> None:
+    world.fill(6)
+    bench.run(Ascending(world))
+    with bench.engine.begin() as db:
+        db.exec_driver_sql("DELETE FROM history.executions WHERE execution_id = 'e00002'")
+    again = bench.run(
+        Ascending(world), lambda session: backfill(session, NOW - timedelta(days=30), NOW + timedelta(1))
+    )
+    assert again.is_complete
+    assert bench.value("SELECT count(*) FROM history.executions WHERE steps_state = 'read'") == len(
+        world.runs
+    )
+    assert bench.value("SELECT count(*) FROM history.step_events") == 2 * len(world.runs)
