@@ -44,6 +44,7 @@ class Writer:
 
     async def start(self) -> None:
         """Reach the warehouse and learn its time."""
+        await self.run(_clock)  # to connect may take longer than any answer
         before = self._monotonic()
         self._anchor = (await self.run(_clock), before)
 

@@ -29,7 +29,7 @@ PATIENCE = 10
 _HEADERS = {
     "User-Agent": f"syncer/{__version__}",
     "Accept": "application/json, text/plain;q=0.9, */*;q=0.1",
-    "Accept-Encoding": "gzip, deflate",
+    "Accept-Encoding": "gzip",  # "deflate" means two things, and one of them cannot be told from noise
 }
 
 

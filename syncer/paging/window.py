@@ -45,6 +45,7 @@ class _Pass:
         self.seen: dict[str, datetime] = {}
         self.told: int | None = None
         self.answers = 0
+        self.is_steady = True
         self.rejected: set[str | None] = set()
         self._last = _EPOCH
 
@@ -145,7 +146,7 @@ class _Reader:
         yield Portion(span=self._span(previous, Verdict.UNPROVED))
 
     def _verdict(self, current: _Pass, previous: _Pass | None) -> Verdict | None:
-        if current.told == len(current.seen):
+        if current.told == len(current.seen) and current.is_steady:
             return Verdict.PROVED
         if previous is not None and previous.ids_from(self.start) == current.ids_from(self.start):
             return Verdict.PROVED if current.told is None else Verdict.DISPUTED
@@ -167,12 +168,17 @@ class _Reader:
         return self._walk(current)
 
     async def _turn(self, current: _Pass, window: Window, *, bounded: bool) -> AsyncIterator[Portion]:
-        """Turn the pages of one fixed window by number until one brings nothing new or the total is reached."""
+        """Turn the pages of one fixed window by number until one brings nothing new or the total is reached.
+
+        Rows that come and go meanwhile move others to pages that were turned, and may leave the count as it was: of
+        one window every page tells the same total, or the total proves nothing.
+        """
         number = 0
         while True:
             number += 1
             answer = await self.ask(window, number)
             portion = current.take(answer)
+            current.is_steady = current.is_steady and answer.page.total == current.told
             if bounded:
                 self._bound(answer.page, max(current.told or 0, len(current.seen)))
             yield portion
@@ -281,7 +287,7 @@ class _Reader:
             turn = _Pass()
             async for portion in self._turn(turn, instant, bounded=False):
                 yield current.keep(portion)
-            if len(current.seen) == known or turn.told == len(turn.seen):
+            if len(current.seen) == known or (turn.told == len(turn.seen) and turn.is_steady):
                 return
 
 

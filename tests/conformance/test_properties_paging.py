@@ -125,3 +125,32 @@ def test_what_stays_is_read_and_nothing_is_covered_before_it_is(server: Restless
         return
     assert covered == MONTH.end
     assert {f"e{index}" for index in range(len(server.times))} <= read
+
+
+@examples(max_examples=100)
+@given(
+    times=st.lists(instants, max_size=25),
+    clamp=st.sampled_from([None, 1, 3]),
+    changes=st.lists(
+        st.tuples(st.integers(1, 25), instants, st.booleans()), max_size=4, unique_by=lambda each: each[0]
+    ),
+)
+def test_what_stays_is_read_by_page_numbers_too_where_totals_tell_of_every_change(
+    times: list[datetime], clamp: int | None, changes: list[tuple[int, datetime, bool]]
+) -> None:
+    """A row that comes may take the place of one that is then never seen, and the count is right."""
+    server = Restless(
+        times=times,
+        order=Order.NONE,
+        clamp=clamp,
+        repeats=0,
+        mixes=False,
+        total_off=0,
+        changes=changes,
+        max_rows=None,
+    )
+    portions = server.read()
+    read = {row.execution_id for portion in portions for row in portion.rows}
+    spans = [portion.span for portion in portions if portion.span is not None]
+    if spans[-1].verdict is Verdict.PROVED:
+        assert {f"e{index}" for index in range(len(times))} <= read
