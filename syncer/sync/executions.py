@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from sqlalchemy import Connection as Database
 
 from syncer.budget import Purpose
@@ -66,41 +66,43 @@ async def sync_live(session: Session, partition: str, seen: Seen, every: timedel
     the watermark.
     """
     async with session.lease(EXECUTIONS, partition, "live") as lease:
-        if lease is None:
-            return False
-        mark = await session.writer.run(lambda db: watermarks.watermark(db, session.name, partition))
-        hint = session.hints.of(partition)
-        if every and (_is_fresh(session, mark, every) or _is_unmoved(session, mark, hint)):
-            return True
-        if every and hint:
-            await session.let_pass(hint.shown_by)
-        is_sweep = bool(every) and hint is not None and hint.text == mark.hint
-        with doing(Purpose.SWEEP if is_sweep else Purpose.LIVE), suppress(Postponed):
-            await _read_live(session, lease, mark, hint, seen)
-        return True
+        if lease is not None:
+            await _sync_live(session, lease, seen, every)
+        return lease is not None
+
+
+async def _sync_live(session: Session, lease: Lease, seen: Seen, every: timedelta | None = None) -> None:
+    partition = lease.key.partition
+    mark = await session.writer.run(lambda db: watermarks.watermark(db, session.name, partition))
+    hint = session.hints.of(partition)
+    if every and (_is_fresh(session, mark, every) or _is_unmoved(session, mark, hint)):
+        return
+    if every and hint:
+        await session.let_pass(hint.shown_by)
+    is_sweep = bool(every) and hint is not None and hint.text == mark.hint
+    with doing(Purpose.SWEEP if is_sweep else Purpose.LIVE), suppress(Postponed):
+        await _read_live(session, lease, mark, hint, seen)
 
 
 async def _read_live(session: Session, lease: Lease, mark: Watermark, hint: Hint | None, seen: Seen) -> None:
     """Read from the watermark less the lookback to the source's now."""
     partition, lookback = lease.key.partition, session.connection.lookback
-    began, horizon = session.asked(), session.horizon_start()
+    began, horizon, served = session.asked(), session.horizon_start(), session.certain_horizon()
     watermark = believable(mark.watermark_at, mark.asked_at, began.source_at, began.at)
-    window = live_window(watermark, began.source_at, lookback, horizon)
-    if lost := lost_span(watermark, horizon):
+    window = live_window(watermark, began.source_at, lookback, served)
+    if lost := lost_span(watermark, served):
         await _note_lost(session, lease, lost)
     if watermark is None and horizon < window.start:
         await _open_history(session, lease, Window(horizon, window.start))
 
     def move(db: Database, covered: datetime) -> None:
-        # A gateway's clock may be ahead of the one that creates: nothing is promised of what is to come here.
-        promised = min(covered, began.at)
         watermarks.advance(
             db,
             session.name,
             partition,
-            start=min(window.start, promised),
-            covered=promised,
-            lookback_from=promised - lookback,
+            start=min(window.start, covered),
+            covered=covered,
+            lookback_from=covered - lookback,
             asked_at=began.at,
         )
 
@@ -114,19 +116,19 @@ async def _read_live(session: Session, lease: Lease, mark: Watermark, hint: Hint
 
 async def sync_last(session: Session, partition: str, seen: Seen) -> bool:
     """Read the partition of a deleted workflow a last time; what still runs is lost with the workflow."""
-    try:
-        if not await sync_live(session, partition, seen):
-            return False
-    except NotFound:
-        session.log.info("deleted with its executions", partition=partition)
 
-    def close(db: Database) -> None:
-        now = session.writer.now()
+    def close(db: Database, now: datetime) -> None:
         watermarks.note_success(db, session.name, EXECUTIONS, partition, now=now)
         mark_running_deleted(db, session.name, partition, now)
 
-    await session.writer.run(close)
-    return True
+    async with session.lease(EXECUTIONS, partition, "live") as lease:
+        if lease is not None:
+            try:
+                await _sync_live(session, lease, seen)
+            except NotFound:
+                session.log.info("deleted with its executions", partition=partition)
+            await session.commit(lease, close)
+        return lease is not None
 
 
 def _is_fresh(session: Session, mark: Watermark, every: timedelta) -> bool:
@@ -145,37 +147,42 @@ def _is_unmoved(session: Session, mark: Watermark, hint: Hint | None) -> bool:
 async def sync_history(session: Session, entry: LedgerEntry) -> bool:
     """Copy one span of history from where it stands; False where another process is at it."""
     async with session.lease(EXECUTIONS, entry.partition, "history") as lease:
-        if lease is None:
-            return False
-        current = await session.writer.run(lambda db: watermarks.current_entry(db, session.name, entry))
-        if current is not None:
-            with doing(session.purpose_of_history(current.position)):
-                await _copy_entry(session, lease, current)
-        return True
+        if lease is not None:
+            await _sync_history(session, lease, entry)
+        return lease is not None
 
 
 async def sync_history_of_deleted(session: Session, entry: LedgerEntry) -> bool:
     """Copy what is still served of a deleted workflow's history; what is not is listed as lost."""
-    try:
-        return await sync_history(session, entry)
-    except NotFound:
-        await session.writer.run(lambda db: _lose(db, session, entry))
-        return True
+    async with session.lease(EXECUTIONS, entry.partition, "history") as lease:
+        if lease is not None:
+            try:
+                await _sync_history(session, lease, entry)
+            except NotFound:
+                await session.commit(lease, lambda db, now: _lose(db, session, entry, now))
+        return lease is not None
 
 
-def _lose(db: Database, session: Session, entry: LedgerEntry) -> None:
+async def _sync_history(session: Session, lease: Lease, entry: LedgerEntry) -> None:
+    current = await session.writer.run(lambda db: watermarks.current_entry(db, session.name, entry))
+    if current is not None:
+        with doing(session.purpose_of_history(current.position)):
+            await _copy_entry(session, lease, current)
+
+
+def _lose(db: Database, session: Session, entry: LedgerEntry, now: datetime) -> None:
     current = watermarks.current_entry(db, session.name, entry)
     if current is None:
         return
-    span, now = Window(current.position, current.until), session.writer.now()
+    span = Window(current.position, current.until)
     audit.note_window(db, session.name, entry.partition, Finding(span, audit.LOST), now)
     watermarks.finish_entry(db, session.name, entry, now)
     session.report.lost.append(f"{entry.partition} {span}")
 
 
 async def _copy_entry(session: Session, lease: Lease, entry: LedgerEntry) -> None:
-    start, horizon = entry.position, session.horizon_start()
-    if start < session.horizon_start(margin=timedelta(0)):
+    start, horizon = entry.position, session.certain_horizon()
+    if start < session.certain_horizon(margin=timedelta(0)):
         start = min(horizon, entry.until)
         if entry.kind == "initial":
             await _note_lost(session, lease, Window(entry.position, start), is_live=False)
@@ -293,7 +300,8 @@ async def _read(session: Session, lease: Lease, window: Window, move: Move, seen
         page = await session.source.list_executions(lease.key.partition, part, number)
         return Answer(page=page, asked=asked)
 
-    async for portion in read_window(ask, window, session.source.paging):
+    async for answered in read_window(ask, window, session.source.paging):
+        portion = _promising(answered, began.at)
         land = partial(_land, session, lease.key.partition, portion, began, move)
         loaded, noted = await session.commit(lease, land)
         if seen is not None:
@@ -305,6 +313,12 @@ async def _read(session: Session, lease: Lease, window: Window, move: Move, seen
             _judge(session, lease.key.partition, portion.span, noted)
             is_named = is_named and portion.span.names is not None
     return is_named
+
+
+def _promising(portion: Portion, now: datetime) -> Portion:
+    """The portion without a promise of what is to come by the warehouse's clock: the source's may be ahead of what
+    creates its executions."""
+    return portion if portion.covered is None else structs.replace(portion, covered=min(portion.covered, now))
 
 
 class _Noted(Struct, kw_only=True):

@@ -182,10 +182,10 @@ class Session:
         if now is not None and now < instant <= now + MARGIN:
             await self._doze((instant - now) / timedelta(seconds=1))
 
-    def certain_horizon(self) -> datetime:
+    def certain_horizon(self, margin: timedelta = timedelta(seconds=60)) -> datetime:
         """The oldest instant that may still be served, by whichever clock is behind: nothing is given up early."""
         now = min(self.source_now(), self.writer.now())
-        return horizon_start(now, self.connection.horizon)
+        return horizon_start(now, self.connection.horizon, margin)
 
     def purpose_of_history(self, oldest: datetime) -> Purpose:
         """What reading history counts as whose oldest part not copied is so old."""
@@ -338,7 +338,7 @@ class Session:
         failure = Failure(stream=stream, partition=partition, message=error.message, hint=error.hint)
         self.report.failures.append(failure)
         self._failed("failed", stream=stream, partition=partition, error=error.message, hint=error.hint)
-        if stream == watermarks.EXECUTIONS:
+        if stream == watermarks.EXECUTIONS and not isinstance(error, LeaseLost):
             await self.writer.run(
                 lambda db: watermarks.note_error(
                     db, self.name, stream, partition, now=self.writer.now(), error=error.message
