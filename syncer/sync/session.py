@@ -123,10 +123,6 @@ class Tenant(Struct, frozen=True, kw_only=True):
     owner: str = field(default_factory=leases.new_owner)
     held: set[LeaseKey] = field(default_factory=set)
 
-    def __post_init__(self) -> None:
-        """Let every request be granted by the budget that all processes share."""
-        self.gate.supply = Budget(self.connection, self.gate, self.writer).take
-
     async def close(self) -> None:
         """Give the source's connections back, and wait for the transaction at hand."""
         await self.source.close()
@@ -224,7 +220,9 @@ class Session:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Keep leases alive and remember earlier waits while the body works."""
+        """Keep leases alive, and waits and limits that other processes were told of, while the body works."""
+        if self.gate.supply is None:
+            self.gate.supply = Budget(self.connection, self.gate, self.writer).take
         self._heed(await self.writer.run(lambda db: limits.remaining_wait(db, self.name)))
         self.gate.limit = self.gate.limit or await self.writer.run(
             lambda db: limits.told_limit(db, self.name)
