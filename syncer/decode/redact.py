@@ -140,7 +140,7 @@ class Redactor:
         if self._is_clean(raw):
             return text
         if not layers:
-            return REDACTED
+            return text if self.raw(raw) is not None else REDACTED
         try:
             clean, paths = self._parsed(raw, layers - 1)
         except ValueError:

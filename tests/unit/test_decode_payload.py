@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from syncer.decode.payload import ABSENT, Payload, decode_payload
@@ -274,6 +274,7 @@ def test_a_decoded_value_equals_the_value_sent(value: Any) -> None:
 
 
 @given(st.dictionaries(st.text(max_size=3), JSON, max_size=3), WRAPPERS)
+@example(value={}, wrappers=["gzip", "quote", "quote", "quote"])
 def test_wrapping_changes_nothing_or_leaves_text(value: dict[str, Any], wrappers: list[str]) -> None:
     sent = json.dumps(value)
     text = wrap(sent, wrappers)
