@@ -22,6 +22,7 @@ from tests.servers import Server
 from tests.zoo import LIMIT, Animal, animals, b64, exact, gz
 
 REDACTOR = Redactor(["password", "secret", "token"])
+NOTHING_SECRET = Redactor([])
 PER_EXECUTION = 40
 
 
@@ -164,7 +165,7 @@ def test_any_sound_document_is_decoded_and_comes_back_digit_by_digit(
 ) -> None:
     packed = json.dumps(gz(sent.encode()).decode()).encode()
     for value in (sent.encode(), packed):
-        found = decode_payload(value, limit=LIMIT, redactor=REDACTOR)
+        found = decode_payload(value, limit=LIMIT, redactor=NOTHING_SECRET)
         if sent.startswith('"') or (sent == "null" and value is not packed):
             continue  # text, or taken apart further
         assert (found.state, found.raw) == ("decoded", None)
