@@ -205,7 +205,7 @@ def test_time_that_is_over_stops_a_pass_that_could_go_on(cli: Cli, simulator: Si
 
 
 def test_a_wait_that_ends_in_time_is_waited_out(bare: Cli, bench: FlowBench) -> None:
-    limited = Switches(rate_limit=20, rate_window=1.0)
+    limited = Switches(rate_limit=20, rate_window=1.0, rate_headers=False)
     simulator = Simulator(Outline(workflows=2, executions=20), switches=limited)
     with simulator.serve() as url:
         bare.connect("flow", simulator, url, max_concurrency=1)
