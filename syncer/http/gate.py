@@ -172,6 +172,15 @@ class Gate:
             raise RateLimited(f"waiting until {end}: {self.reason}", self.not_before)
         self.not_before, self.reason = None, ""
 
+    async def doze(self, seconds: float, check: Callable[[], None]) -> None:
+        """Sleep in small pieces, so that what `check` raises is raised soon; what was slept counts, for the clock may
+        be set meanwhile."""
+        check()
+        while seconds > 0:
+            await self.clock.sleep(min(seconds, 1.0))
+            seconds -= 1.0
+            check()
+
     @asynccontextmanager
     async def request(self) -> AsyncIterator[None]:
         """Let one request through once it is its turn; the body makes it. Raises as `check` does, and Postponed."""

@@ -23,6 +23,12 @@ LONG = 300.0
 """Seconds from which it is worth telling that a limit is used up; below, requests come free one by one."""
 
 
+def heed(gate: Gate, wait: Wait | None) -> None:
+    """Wait as the source has told another process, or this one before."""
+    if wait:
+        gate.heed(wait.until, wait.left, wait.reason or "the source said to wait")
+
+
 class Budget:
     """Grants requests to one connection's gate."""
 
@@ -64,27 +70,22 @@ class Budget:
 
         grant, wait = await self._writer.run(transact)
         self._written = told
-        if wait:
-            self._gate.heed(wait.until, wait.left, wait.reason or "the source said to wait")
+        heed(self._gate, wait)
         self._gate.check()
         return grant
 
     async def _sit_out(self, limit: Limit, purpose: Purpose, grant: Grant) -> None:
-        """Sleep until there may be requests again, in small pieces, so that a stop or a wait is heard."""
+        """Sleep until there may be requests again, or a stop or a wait is heard."""
         gate = self._gate
         if purpose is Purpose.SWEEP:
             raise Postponed("sweeps have used their part of the source's limit")
-        seconds = grant.wait
-        until = gate.clock.now() + timedelta(seconds=seconds)
-        if grant.is_used_up and seconds >= LONG:
+        until = gate.clock.now() + timedelta(seconds=grant.wait)
+        if grant.is_used_up and grant.wait >= LONG:
             self._tell(limit, purpose, until)
         if gate.deadline is not None and until >= gate.deadline:
             raise Stopped(f"the limit of {limit} is used until {until:%Y-%m-%d %H:%M:%S} UTC")
         try:
-            while seconds > 0:
-                await gate.clock.sleep(min(seconds, 1.0))
-                seconds -= 1.0
-                gate.check()
+            await gate.doze(grant.wait, gate.check)
         finally:
             gate.used_up.pop(purpose, None)
 

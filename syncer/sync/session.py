@@ -39,7 +39,7 @@ from syncer.plan import horizon_start
 from syncer.sources import Source
 from syncer.state import leases, limits, watermarks
 from syncer.state.leases import Lease, LeaseKey
-from syncer.sync.budget import Budget
+from syncer.sync.budget import Budget, heed
 from syncer.sync.hints import MARGIN, Hints
 from syncer.writer import Writer
 
@@ -147,8 +147,6 @@ class Session:
         self.report = Report(connection_id=self.name)
         self.log = structlog.get_logger().bind(connection=self.name)
         self._clock = self.gate.clock.now
-        self._sleep = self.gate.clock.sleep
-        self._deadline = deadline
         self.gate.deadline = deadline or self.gate.deadline
         self._failed = self.log.debug if is_quiet else self.log.warning
         self._owner = tenant.owner
@@ -237,8 +235,7 @@ class Session:
 
     def _heed(self, wait: limits.Wait | None) -> None:
         """Wait as the source has told another process, or this one before."""
-        if wait:
-            self.gate.heed(wait.until, wait.left, wait.reason or "the source said to wait")
+        heed(self.gate, wait)
 
     async def _keep_leases(self) -> None:
         while True:
@@ -355,7 +352,7 @@ class Session:
         remaining = limit.until - self._clock()
         reason = self.gate.reason or limit.message
         self._heed(await self.writer.run(lambda db: limits.note_wait(db, self.name, remaining, reason)))
-        if self._deadline is not None and limit.until >= self._deadline:
+        if self.gate.deadline is not None and limit.until >= self.gate.deadline:
             raise Stopped(f"the source asks to wait until {limit.until:%Y-%m-%d %H:%M:%S} UTC")
         if self.gate.first_to_tell(limit.until):
             self.log.info("waiting", until=limit.until.isoformat(timespec="seconds"), reason=reason)
@@ -366,12 +363,7 @@ class Session:
             self.report.waiting_until = None
 
     async def _doze(self, seconds: float) -> None:
-        """Sleep in small pieces, so that a stop is heard; what was slept counts, for the clock may be set meanwhile."""
-        self.check_stop()
-        while seconds > 0:
-            await self._sleep(min(seconds, 1.0))
-            seconds -= 1.0
-            self.check_stop()
+        await self.gate.doze(seconds, self.check_stop)
 
     def check_stop(self) -> None:
         """Raise Stopped if we were asked to stop or the time given is over."""

@@ -62,7 +62,7 @@ async def sync_steps(
                 return True
             former = refs
             session.report.steps_expected = session.report.steps_read + len(refs)
-            oldest = min(ref.created_at for ref in refs)
+            oldest = refs[0].created_at
             with doing(session.purpose_of_history(oldest) if lane == "history" else Purpose.STEPS):
                 await _work_off(session, lease, refs)
             if is_one_round:
