@@ -308,18 +308,3 @@ def trust_again(db: Connection, trust: Trust) -> None:
 def _equals(names: Sequence[str], glue: str) -> sql.Composable:
     pairs = (sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in names)
     return sql.SQL(glue).join(pairs)
-
-
-def note_orphans(db: Connection, connection_id: str, ids: Sequence[str], now: datetime) -> None:
-    """Let steps of executions that have just come back be compared with those that outlived the row."""
-    driver(db).execute(
-        """UPDATE history.executions e SET steps_read_at = %(now)s
-        WHERE connection_id = %(connection)s AND execution_id = ANY(%(ids)s) AND steps_read_at IS NULL
-          AND (EXISTS (SELECT FROM history.step_events v WHERE v.connection_id = e.connection_id
-                 AND v.execution_id = e.execution_id)
-            OR EXISTS (SELECT FROM history.steps s WHERE s.connection_id = e.connection_id
-                 AND s.execution_id = e.execution_id)
-            OR EXISTS (SELECT FROM history.step_io i WHERE i.connection_id = e.connection_id
-                 AND i.execution_id = e.execution_id))""",
-        {"now": now, "connection": connection_id, "ids": sorted(ids)},
-    )

@@ -103,9 +103,13 @@ def load_steps(
 def _owners(db: Connection, connection_id: str, ids: list[str]) -> dict[str, _Owner]:
     rows = driver(db).execute(
         # Steps may have outlived a row that somebody deleted by hand.
-        "SELECT execution_id, workflow_id, steps_state, steps_read_at IS NOT NULL OR EXISTS ("
-        "  SELECT FROM history.step_events v"
-        "  WHERE v.connection_id = e.connection_id AND v.execution_id = e.execution_id),"
+        "SELECT execution_id, workflow_id, steps_state, steps_read_at IS NOT NULL"
+        " OR EXISTS (SELECT FROM history.step_events v"
+        "  WHERE v.connection_id = e.connection_id AND v.execution_id = e.execution_id)"
+        " OR EXISTS (SELECT FROM history.steps s"
+        "  WHERE s.connection_id = e.connection_id AND s.execution_id = e.execution_id)"
+        " OR EXISTS (SELECT FROM history.step_io i"
+        "  WHERE i.connection_id = e.connection_id AND i.execution_id = e.execution_id),"
         " _ended_at IS NOT NULL, _final_at IS NOT NULL, settled_at IS NOT NULL, tags"
         " FROM history.executions e WHERE connection_id = %s AND execution_id = ANY(%s)",
         (connection_id, ids),

@@ -259,7 +259,7 @@ class _Verification:
         if self.is_repairing and any(each.kind is not Kind.COUNT for each in remaining):
             if not await read_again(self.session, part.partition, window):
                 return False
-            await self._note_orphans(remaining)
+            self._has_landed = self._has_landed or any(each.kind is Kind.MISSING for each in remaining)
             remaining = await self._differences(part.partition, window, listed)
         del self._known[part]
         self.found.note(_repaired(known, remaining))
@@ -301,12 +301,6 @@ class _Verification:
             return False
         oldest = max(window.start, self.session.horizon_start())
         return oldest <= row.created_at <= window.end and row.asked_at < listed.asked.at
-
-    async def _note_orphans(self, differences: Iterable[Difference]) -> None:
-        """Steps may have outlived their execution's row."""
-        ids = [each.identity for each in differences if each.identity and each.kind is Kind.MISSING]
-        session, self._has_landed = self.session, self._has_landed or bool(ids)
-        await session.writer.run(lambda db: compare.note_orphans(db, session.name, ids, session.writer.now()))
 
     async def _audit(
         self, partition: str, window: Window, listed: Listed, remaining: Sequence[Difference]
