@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -564,7 +565,9 @@ def tenant_of(session: Session) -> Tenant:
     )
 
 
-def test_a_wait_is_reported_while_it_lasts_and_written_down_for_others(bench: ToyBench, world: World) -> None:
+def test_a_wait_is_reported_while_it_lasts_and_written_down_for_others(
+    bench: ToyBench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     until = bench.time.now + 5 * MINUTE
     seen: list[Any] = []
 
@@ -575,13 +578,13 @@ def test_a_wait_is_reported_while_it_lasts_and_written_down_for_others(bench: To
     world.twist = Twist(before_request=limit)
 
     async def watched(session: Session) -> Report:
-        original = session._sleep
+        doze = session.gate.doze
 
-        async def sleep(seconds: float) -> None:
+        async def watched_doze(seconds: float, check: Callable[[], None]) -> None:
             seen.append(session.report.waiting_until)
-            await original(seconds)
+            await doze(seconds, check)
 
-        session._sleep = sleep
+        monkeypatch.setattr(session.gate, "doze", watched_doze)
         return await sync(session)
 
     report = bench.run(Ascending(world), watched)
