@@ -31,7 +31,7 @@ help: ## show this list
 demo: $(VENV)/.installed ## the whole thing on this machine: a simulated source, a database, a sync, queries
 	@$(BIN)/syncer demo
 
-test: $(VENV)/.installed ## all tests, on every PostgreSQL found here
+test: $(VENV)/.installed ## all tests on the newest PostgreSQL found here, its statements on the oldest, too
 	SYNCER_TEST_SERVERS=all $(BIN)/pytest --numprocesses 3 --dist worksteal
 
 soak: $(VENV)/.installed ## ten minutes of the service against a source that lives and fails

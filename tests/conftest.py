@@ -4,9 +4,9 @@
     database_url         a new database with the current schema, cloned from a template that was migrated once
     engine               SQLAlchemy on database_url
 
-The server is the newest PostgreSQL found here; with SYNCER_TEST_SERVERS=all such tests run on the oldest,
-too. SYNCER_TEST_URL names another server, with a role that may create databases; SYNCER_TEST_TEMPLATE a database
-there that is migrated already.
+The server is the newest PostgreSQL found here; with SYNCER_TEST_SERVERS=all what depends on its version runs on the
+oldest, too. SYNCER_TEST_URL names another server, with a role that may create databases; SYNCER_TEST_TEMPLATE a
+database there that is migrated already.
 """
 
 from __future__ import annotations
@@ -29,10 +29,33 @@ settings.register_profile(
 )
 settings.load_profile("syncer")
 
+# Beside all of tests/integration, which is where the statements are tested one by one.
+ON_EVERY_SERVER = ("test_sync.py", "test_cli_sync.py")
+OLDER = servers_to_test()[1:]
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Print what the torture tests noted; under pytest-xdist the controller reads no conftest but this one."""
     config.pluginmanager.register(Table(config))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave to the newest server what does not depend on its version."""
+    kept: list[pytest.Item] = []
+    spared: list[pytest.Item] = []
+    for item in items:
+        (kept if _runs_on_every_server(item) or not _is_on_the_oldest(item) else spared).append(item)
+    config.hook.pytest_deselected(items=spared)
+    items[:] = kept
+
+
+def _runs_on_every_server(item: pytest.Item) -> bool:
+    return item.path.parent.name == "integration" or item.path.name in ON_EVERY_SERVER
+
+
+def _is_on_the_oldest(item: pytest.Item) -> bool:
+    callspec = getattr(item, "callspec", None)
+    return callspec is not None and callspec.params.get("server") in OLDER
 
 
 def _server_name(programs: Programs | None) -> str:
