@@ -34,8 +34,9 @@ import msgspec
 import psycopg
 
 from syncer.embedded import EmbeddedServer
-from syncer.simulator import Answer, Outline, Request, Simulator
+from syncer.simulator import Answer, Outline, Request
 from syncer.simulator.payloads import Composed
+from syncer.simulator.qualys_flow import Simulator
 
 WORKFLOWS, STEPS, VARIETY = 10, 8, 200
 HALF_A_PART = 700

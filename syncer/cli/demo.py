@@ -25,12 +25,15 @@ from syncer.cli.options import json_option
 from syncer.cli.output import add_row, err, out, say, say_json, table
 from syncer.cli.passes import Pass, conduct
 from syncer.cli.queries import Answer, answers, rows_by_table
-from syncer.cli.simulators import Simulated, simulators, write_configuration
+from syncer.cli.simulators import Simulated, write_configuration
 from syncer.cli.summary import document, exit_code, tell, tell_person
 from syncer.cli.warehouse import ready, started_url
 from syncer.config import Settings
 from syncer.embedded import EmbeddedServer
+from syncer.simulator.platforms import simulated
 from syncer.sync import Report, sync
+
+PLATFORMS = list(simulated())
 
 EXECUTIONS = 200
 """Of each workflow: enough for charts, and done in seconds."""
@@ -40,8 +43,8 @@ EXECUTIONS = 200
 @click.option("--keep", is_flag=True, help="Leave both running at the end, until Ctrl-C.")
 @click.option(
     "--platform",
-    type=click.Choice(simulators()),
-    default=simulators()[0],
+    type=click.Choice(PLATFORMS),
+    default=PLATFORMS[0],
     show_default=True,
     help="What to simulate.",
 )

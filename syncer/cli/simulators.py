@@ -1,38 +1,30 @@
-"""The platforms that can be simulated, and the configuration that leads to one.
+"""A simulated tenant, and the configuration that leads to it.
 
-Invariant: a simulator is called what its platform is called, and is found without being named anywhere.
+Invariant: it works with any platform there is a simulator and a source for, and names none.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
-from syncer import simulator
 from syncer.cli.platforms import platforms
 from syncer.config.values import toml_text
 from syncer.simulator import Outline
+from syncer.simulator.platforms import simulated
 
 WORKFLOWS = 5
-
-
-def simulators() -> list[str]:
-    """The platforms that can be simulated."""
-    return sorted(module.name for module in pkgutil.iter_modules(simulator.__path__) if module.ispkg)
 
 
 class Simulated:
     """A simulated tenant: where it listens and what it accepts."""
 
     def __init__(self, platform: str, executions: int) -> None:
-        module = importlib.import_module(f"{simulator.__name__}.{platform}.simulator")
         self.platform = platform
-        self._world = module.Simulator(Outline(workflows=WORKFLOWS, executions=executions))
+        self._world = simulated()[platform].Simulator(Outline(workflows=WORKFLOWS, executions=executions))
 
     @contextmanager
     def serving(self) -> Iterator[str]:

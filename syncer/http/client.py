@@ -101,7 +101,11 @@ class Client:
         self._bare_limits = 0
 
     async def get(self, path: str, query: Query = (), *, endpoint: str, parse: Callable[[bytes], T]) -> T:
-        """Read what stands at the path. `endpoint` names it in counts and messages.
+        """Read the body that stands at the path (see `read`)."""
+        return await self.read(path, query, endpoint=endpoint, parse=lambda answer: parse(answer.body))
+
+    async def read(self, path: str, query: Query = (), *, endpoint: str, parse: Callable[[Answer], T]) -> T:
+        """Read what stands at the path, headers included. `endpoint` names it in counts and messages.
 
         `parse` raises ValueError for a body that is not what was asked for, such as a page of HTML or JSON
         cut short; that is tried again like any fault that may pass. Raises as `syncer.errors` says, TooLarge
@@ -158,7 +162,7 @@ class Client:
         url: str,
         hold: Callable[[], Awaitable[Held | None]],
         endpoint: str,
-        parse: Callable[[bytes], T],
+        parse: Callable[[Answer], T],
     ) -> T:
         async with self.gate.request():
             held = await hold()
@@ -251,9 +255,9 @@ class Client:
             status=status,
         )
 
-    def _parsed(self, answer: Answer, endpoint: str, parse: Callable[[bytes], T]) -> T:
+    def _parsed(self, answer: Answer, endpoint: str, parse: Callable[[Answer], T]) -> T:
         try:
-            return parse(answer.body)
+            return parse(answer)
         except Incomplete as missing:
             raise TransientError(f"{self._place} answered {endpoint} in part: {missing}") from None
         except ValueError:  # its text may hold what was sent

@@ -1,4 +1,4 @@
-"""`python -m syncer.simulator`: a Qualys Flow on this machine until it is interrupted.
+"""`python -m syncer.simulator`: a platform on this machine until it is interrupted.
 
 Invariant: one JSON line on standard output says where it listens and what it accepts, then nothing more. It
 must not know what the simulator does.
@@ -13,7 +13,8 @@ import sys
 import threading
 from dataclasses import asdict
 
-from syncer.simulator import KINDS, SWITCHES, Outline, Simulator, Switches, mixture
+from syncer.simulator import KINDS, Outline, Tenant, mixture
+from syncer.simulator.platforms import simulated
 
 
 def main() -> int:
@@ -26,7 +27,11 @@ def main() -> int:
         days=asked.days,
         running=asked.running,
     )
-    simulator = Simulator(outline, switches=Switches(**dict(asked.switch), rate_limit=asked.rate_limit))
+    platform = simulated()[asked.platform]
+    switches = dict(_reading(platform.SWITCHES, *each) for each in asked.switch)
+    simulator = platform.Simulator(
+        outline, switches=platform.Switches(**switches, rate_limit=asked.rate_limit)
+    )
     if asked.faults:
         simulator.misbehave({"*": mixture(asked.faults)}, seed=asked.seed)
     stop = threading.Event()
@@ -40,7 +45,7 @@ def main() -> int:
     return 0
 
 
-def _live_on(simulator: Simulator) -> None:
+def _live_on(simulator: Tenant) -> None:
     """What ran ends, and something new begins in the workflow that waited longest."""
     simulator.end_all_running()
     at = len(simulator.truth.executions) % len(simulator.truth.workflows)
@@ -48,10 +53,9 @@ def _live_on(simulator: Simulator) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m syncer.simulator", description="A simulated Qualys Flow."
-    )
-    usual = Outline()
+    parser = argparse.ArgumentParser(prog="python -m syncer.simulator", description="A simulated platform.")
+    usual, platforms = Outline(), list(simulated())
+    parser.add_argument("--platform", choices=platforms, default=platforms[0])
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--seed", type=int, default=usual.seed, help="of the history and of the faults")
     parser.add_argument("--workflows", type=int, default=usual.workflows)
@@ -76,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=READING",
-        help="another reading of the documents: " + ", ".join(SWITCHES),
+        help="another reading of the documents; a name that is none shows them all",
     )
     return parser
 
@@ -91,14 +95,21 @@ def _rate(text: str) -> float:
     return rate
 
 
-def _switch(text: str) -> tuple[str, object]:
+def _switch(text: str) -> tuple[str, str]:
     name, _, wanted = text.partition("=")
-    readings = {str(reading).lower(): reading for reading in SWITCHES.get(name, ())}
-    if wanted.lower() not in readings:
-        raise argparse.ArgumentTypeError(
-            f"{name} must be one of {', '.join(readings) or 'no known readings'}"
+    return name, wanted.lower()
+
+
+def _reading(known: dict[str, tuple[object, ...]], name: str, wanted: str) -> tuple[str, object]:
+    """The reading of a switch that was asked for; ends the program where the platform has none like it."""
+    readings = {str(reading).lower(): reading for reading in known.get(name, ())}
+    if wanted not in readings:
+        _parser().error(
+            f"argument --switch: {name} must be one of {', '.join(readings)}"
+            if readings
+            else f"argument --switch: {name or 'nothing'} is none of {', '.join(known)}"
         )
-    return name, readings[wanted.lower()]
+    return name, readings[wanted]
 
 
 if __name__ == "__main__":

@@ -74,11 +74,18 @@ class Source(Protocol):
     async def read_workflow(self, workflow_id: str) -> Workflow:
         """One workflow with its definition."""
 
-    async def list_executions(self, partition: str, window: Window, page: int) -> Page[Execution]:
+    async def list_executions(
+        self, partition: str, window: Window, page: int, *, counted: bool = False
+    ) -> Page[Execution]:
         """One page of the executions created in the window, bounds included, in `paging.order`.
 
-        A bound finer than the source can express is widened: the start goes down, the end goes up.
+        A bound finer than the source can express is widened: the start goes down, the end goes up. `counted` asks
+        for the total where the source may tell it but does not by itself.
         """
+
+    async def list_changed(self, partition: str, page: int) -> Page[Execution]:
+        """One page of the executions by their last change, the newest change first; an empty one, without a request,
+        where the source has no such list."""
 
     async def read_execution(self, ref: ExecutionRef) -> Look:
         """One execution by its id, with its steps where the same answer carries all that is wanted."""

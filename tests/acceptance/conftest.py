@@ -15,7 +15,8 @@ import psycopg
 import pytest
 
 from syncer.config.values import toml_text
-from syncer.simulator import Answer, Outline, Request, Simulator
+from syncer.simulator import Answer, Outline, Request
+from syncer.simulator.qualys_flow import Simulator
 
 ROOT = Path(__file__).parents[2]
 SYNCER = [sys.executable, "-m", "syncer"]

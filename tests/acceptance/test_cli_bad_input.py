@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from syncer.simulator import Simulator
+from syncer.simulator.qualys_flow import Simulator
 from tests.acceptance.conftest import CANARY, Cli, Done
 
 NOBODY = "http://127.0.0.1:1"

@@ -12,8 +12,9 @@ import psycopg
 import pytest
 
 from syncer.config import parse_duration
-from syncer.simulator import Answer, Outline, Request, Simulator, Switches
+from syncer.simulator import Answer, Outline, Request
 from syncer.simulator.clock import Clock
+from syncer.simulator.qualys_flow import Simulator, Switches
 from tests.acceptance.conftest import CANARY, Cli, Done
 from tests.servers import temporary_folder
 

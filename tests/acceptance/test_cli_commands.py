@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import Engine
 
 from syncer.cli import COMMANDS
-from syncer.simulator import ABSENT, PLANTED_SECRET, Outline, Simulator, Switches
+from syncer.simulator import ABSENT, PLANTED_SECRET, Outline
+from syncer.simulator.qualys_flow import Simulator, Switches
 from tests.acceptance.conftest import CANARY, Cli, Counted
 from tests.integration.flows import FlowBench, assert_equal_to_truth
 from tests.servers import temporary_folder

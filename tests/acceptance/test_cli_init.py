@@ -18,7 +18,8 @@ import pytest
 
 from syncer.cli.platforms import platforms
 from syncer.config import Settings, load
-from syncer.simulator import Outline, Simulator
+from syncer.simulator import Outline
+from syncer.simulator.qualys_flow import Simulator
 from tests.acceptance.conftest import CANARY, SYNCER, TIMEOUT, Cli, Done
 
 NOBODY = "http://127.0.0.1:1"

@@ -12,7 +12,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from syncer.simulator import Outline, Simulator
+from syncer.simulator import Outline
+from syncer.simulator.qualys_flow import Simulator
 from tests.acceptance.conftest import SYNCER, TIMEOUT, Cli
 
 TABLES = ("executions", "step_events", "steps", "step_io")

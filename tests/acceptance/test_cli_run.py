@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy import Engine, create_engine
 
 from syncer.embedded import EmbeddedServer
-from syncer.simulator import Answer, Outline, Request, Simulator, Switches
+from syncer.simulator import Answer, Outline, Request
+from syncer.simulator.qualys_flow import Simulator, Switches
 from tests.acceptance.conftest import Cli
 from tests.acceptance.service import eventually, running
 from tests.integration.flows import FlowBench, assert_equal_to_truth, expected

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from syncer.simulator import Outline, Simulator
+from syncer.simulator import Outline
+from syncer.simulator.qualys_flow import Simulator
 from tests.acceptance.conftest import SYNCER, TIMEOUT, Cli
 from tests.servers import Server
 

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
-from syncer.simulator import Answer, Outline, Request, Simulator, Switches
+from syncer.simulator import Answer, Outline, Request
+from syncer.simulator.qualys_flow import Simulator, Switches
 from tests.acceptance.conftest import Cli, Counted
 from tests.integration.flows import FlowBench, assert_equal_to_truth
 

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from syncer.simulator import Simulator
+from syncer.simulator.qualys_flow import Simulator
 from tests.acceptance.conftest import Cli
 from tests.acceptance.service import eventually, running
 

@@ -16,7 +16,8 @@ from random import Random
 from sqlalchemy import Engine, create_engine
 
 from syncer.embedded import EmbeddedServer
-from syncer.simulator import Answer, Outline, Request, Simulator
+from syncer.simulator import Answer, Outline, Request
+from syncer.simulator.qualys_flow import Simulator
 from tests.acceptance.conftest import Cli
 from tests.acceptance.service import RunningService, eventually, running
 from tests.integration.flows import FlowBench, assert_equal_to_truth

@@ -210,10 +210,12 @@ class Repeating(Ascending):
 
     lies = True
 
-    async def list_executions(self, partition: str, window: Window, page: int) -> Page[Execution]:
+    async def list_executions(
+        self, partition: str, window: Window, page: int, *, counted: bool = False
+    ) -> Page[Execution]:
         if not self.lies:
-            return await super().list_executions(partition, window, page)
-        listed = await super().list_executions(partition, window, 1)
+            return await super().list_executions(partition, window, page, counted=counted)
+        listed = await super().list_executions(partition, window, 1, counted=counted)
         return structs.replace(listed, rows=listed.rows[::-1])
 
 

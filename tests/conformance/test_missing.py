@@ -223,8 +223,10 @@ def test_a_reading_that_is_cut_short_marks_nothing(
 class Named(Ascending):
     """Tells the id of a record that cannot be used."""
 
-    async def list_executions(self, partition: str, window: Window, page: int) -> Page[Execution]:
-        answer = await super().list_executions(partition, window, page)
+    async def list_executions(
+        self, partition: str, window: Window, page: int, *, counted: bool = False
+    ) -> Page[Execution]:
+        answer = await super().list_executions(partition, window, page, counted=counted)
         rejects = tuple(_named(reject) for reject in answer.rejects)
         return structs.replace(answer, rejects=rejects)
 

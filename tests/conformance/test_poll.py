@@ -226,12 +226,14 @@ def test_a_workflow_that_vanishes_for_a_poll_and_comes_back_is_copied_whole(
     bench: ToyBench, world: World, away_as: str
 ) -> None:
     class Hiding(Ascending):
-        async def list_executions(self, partition: str, window: Window, page: int) -> Page[Execution]:
+        async def list_executions(
+            self, partition: str, window: Window, page: int, *, counted: bool = False
+        ) -> Page[Execution]:
             if partition not in world.workflow_ids and away_as == "refused":
                 raise NotFound("no such workflow")
             if partition not in world.workflow_ids:
                 return Page(rows=(), total=0)
-            return await super().list_executions(partition, window, page)
+            return await super().list_executions(partition, window, page, counted=counted)
 
     source = Hiding(world)
     world.fill(20)
@@ -266,11 +268,13 @@ def test_history_that_could_not_be_listed_is_tried_again_before_all_steps_are_re
     failed: list[int] = []
 
     class Failing(Ascending):
-        async def list_executions(self, partition: str, window: Window, page: int) -> Page[Execution]:
+        async def list_executions(
+            self, partition: str, window: Window, page: int, *, counted: bool = False
+        ) -> Page[Execution]:
             if partition == "w2" and window.start < NOW - timedelta(days=1) and not failed:
                 failed.append(world.requests.count("steps"))
                 raise TransientError("once")
-            return await super().list_executions(partition, window, page)
+            return await super().list_executions(partition, window, page, counted=counted)
 
     source = Failing(world)
     world.fill(30)
@@ -316,10 +320,12 @@ def test_lists_that_always_fail_do_not_keep_the_others_from_being_read_for_ever(
     bench: ToyBench, world: World
 ) -> None:
     class Broken(Ascending):
-        async def list_executions(self, partition: str, window: Window, page: int) -> Page[Execution]:
+        async def list_executions(
+            self, partition: str, window: Window, page: int, *, counted: bool = False
+        ) -> Page[Execution]:
             if partition in world.workflow_ids[:8]:
                 raise TransientError("always")
-            return await super().list_executions(partition, window, page)
+            return await super().list_executions(partition, window, page, counted=counted)
 
     world.workflow_ids = [f"w{number}" for number in range(12)]
     good = {world.add(each, NOW - timedelta(minutes=10)).execution_id for each in world.workflow_ids[8:]}

@@ -26,10 +26,12 @@ DAILY = "0 3 * * *"
 class HalfAway(Ascending):
     """Cannot list the executions of one workflow."""
 
-    async def list_executions(self, partition: str, window: Window, page: int) -> Page[Execution]:
+    async def list_executions(
+        self, partition: str, window: Window, page: int, *, counted: bool = False
+    ) -> Page[Execution]:
         if partition == "w1":
             raise TransientError("this one coughs")
-        return await super().list_executions(partition, window, page)
+        return await super().list_executions(partition, window, page, counted=counted)
 
 
 class Faulty(Ascending):

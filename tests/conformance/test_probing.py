@@ -79,10 +79,12 @@ def test_the_oldest_execution_is_not_guessed_from_a_page_of_the_newest(world: Wo
 class Strict(Ascending):
     """Refuses to be asked for what is older than five days."""
 
-    async def list_executions(self, partition: str, window: Window, page: int) -> Page[Execution]:
+    async def list_executions(
+        self, partition: str, window: Window, page: int, *, counted: bool = False
+    ) -> Page[Execution]:
         if window.start < self.world.now - timedelta(days=5):
             raise Refused("refused", None, status=400)
-        return await super().list_executions(partition, window, page)
+        return await super().list_executions(partition, window, page, counted=counted)
 
 
 def test_a_refusal_to_go_that_far_back_is_narrowed_down(world: World) -> None:
@@ -96,7 +98,9 @@ def test_a_refusal_to_go_that_far_back_is_narrowed_down(world: World) -> None:
 class Silent(Ascending):
     """Lists workflows, and refuses every list of executions."""
 
-    async def list_executions(self, partition: str, window: Window, page: int) -> Page[Execution]:
+    async def list_executions(
+        self, partition: str, window: Window, page: int, *, counted: bool = False
+    ) -> Page[Execution]:
         raise ContractError("no such list", "see the manual")
 
 

@@ -212,10 +212,10 @@ def test_one_partition_that_fails_does_not_stop_the_others(bench: ToyBench, worl
     world.fill(10)
     original = source.list_executions
 
-    async def failing(partition, window, page):  # type: ignore[no-untyped-def]
+    async def failing(partition, window, page, **how):  # type: ignore[no-untyped-def]
         if partition == "w1":
             raise TransientError("the gateway coughed")
-        return await original(partition, window, page)
+        return await original(partition, window, page, **how)
 
     source.list_executions = failing  # type: ignore[method-assign]
     report = bench.run(source)

@@ -55,9 +55,11 @@ class Faulty(Ascending):
         self.fail(workflow_id)
         return await super().read_workflow(workflow_id)
 
-    async def list_executions(self, partition: str, window: Window, page: int) -> Page[Execution]:
+    async def list_executions(
+        self, partition: str, window: Window, page: int, *, counted: bool = False
+    ) -> Page[Execution]:
         self.fail(f"list {partition}")
-        return await super().list_executions(partition, window, page)
+        return await super().list_executions(partition, window, page, counted=counted)
 
     async def read_execution(self, ref: ExecutionRef) -> Look:
         self.fail(f"row {ref.execution_id}")

@@ -172,8 +172,10 @@ class Toy:
         definition = f'{{"n":{self.world.revision(workflow_id)}}}'.encode()
         return Workflow(workflow_id=workflow_id, definition=definition, nodes=())
 
-    async def list_executions(self, partition: str, window: Window, page: int) -> Page[Execution]:
-        self.world.note("executions")
+    async def list_executions(
+        self, partition: str, window: Window, page: int, *, counted: bool = False
+    ) -> Page[Execution]:
+        self.world.note("counted executions" if counted else "executions")
         twist = self.world.twist
         start = window.start if not twist.ignores_start else datetime.min.replace(tzinfo=UTC)
         runs = [
@@ -195,6 +197,9 @@ class Toy:
             if run.is_broken
         )
         return Page(rows=good, rejects=bad, total=answer.total)
+
+    async def list_changed(self, partition: str, page: int) -> Page[Execution]:
+        return Page(rows=())
 
     def _page(self, rows: list[T], page: int) -> Page[T]:
         size = min(self.paging.page_size, self.world.twist.clamps_pages_to or self.paging.page_size)
@@ -304,11 +309,13 @@ class OffsetCapped(Toy):
     def belongs(self, run: Run, partition: str) -> bool:
         return True
 
-    async def list_executions(self, partition: str, window: Window, page: int) -> Page[Execution]:
+    async def list_executions(
+        self, partition: str, window: Window, page: int, *, counted: bool = False
+    ) -> Page[Execution]:
         size = min(self.paging.page_size, self.world.twist.clamps_pages_to or self.paging.page_size)
         if page * size > 50:
             raise ContractError("limit + offset is past the cap")
-        return await super().list_executions(partition, window, page)
+        return await super().list_executions(partition, window, page, counted=counted)
 
 
 TOYS: tuple[type[Toy], ...] = (Ascending, NewestFirst, OffsetCapped)

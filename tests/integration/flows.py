@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from syncer.config import Connection, SecretText
-from syncer.simulator import Execution, Simulator
+from syncer.simulator import Execution
+from syncer.simulator.qualys_flow import Simulator
 from syncer.sources.qualys_flow import Options, PasswordAuth, connect
 from syncer.sync import Report, sync
 from tests.passes import Bench, Work, settings

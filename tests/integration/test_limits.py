@@ -12,7 +12,8 @@ from sqlalchemy import Engine
 from syncer.budget import Ask, Limit, Purpose
 from syncer.http import Clock
 from syncer.simulator import Clock as SourceClock
-from syncer.simulator import Outline, Simulator, Switches
+from syncer.simulator import Outline
+from syncer.simulator.qualys_flow import Simulator, Switches
 from syncer.state import limits
 from syncer.sync import Report, Session, backfill, poll, recent_steps, sync
 from tests.integration.flows import FlowBench, assert_equal_to_truth

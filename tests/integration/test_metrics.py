@@ -17,7 +17,8 @@ from syncer.errors import TransientError
 from syncer.http import NO_ANSWER
 from syncer.service.metrics import PER_CONNECTION, Metrics
 from syncer.service.web import look
-from syncer.simulator import Outline, Simulator
+from syncer.simulator import Outline
+from syncer.simulator.qualys_flow import Simulator
 from syncer.state.limits import note_wait
 from syncer.state.standing import Standing
 from tests.integration.flows import FlowBench, qualys

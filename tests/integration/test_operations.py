@@ -16,7 +16,8 @@ from sqlalchemy import Engine, create_engine
 
 from syncer.embedded import Programs, installed_programs
 from syncer.errors import ConfigError
-from syncer.simulator import Outline, Simulator
+from syncer.simulator import Outline
+from syncer.simulator.qualys_flow import Simulator
 from syncer.state.runs import register_connection
 from syncer.sync import backfill
 from syncer.warehouse import migrate

@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import Connection, Engine
 
 from syncer.load import purge as rows
-from syncer.simulator import Outline, Simulator
+from syncer.simulator import Outline
+from syncer.simulator.qualys_flow import Simulator
 from syncer.sync import Report, Session, backfill
 from syncer.sync import purge as purging
 from syncer.sync.purge import Purged, purge, would_purge

@@ -19,7 +19,8 @@ from sqlalchemy import Engine
 
 from syncer.load.executions import load_executions
 from syncer.model import Execution, ExecutionRef
-from syncer.simulator import Answer, Request, Simulator
+from syncer.simulator import Answer, Request
+from syncer.simulator.qualys_flow import Simulator
 from syncer.simulator.qualys_flow.seeds import seed
 from syncer.sources.qualys_flow import QualysFlow
 from syncer.sync import Report, Session

@@ -18,9 +18,10 @@ from syncer.errors import AuthError, ContractError, NotFound, RateLimited, Trans
 from syncer.fold import fold
 from syncer.http import Clock, Gate, Refused, TooLarge
 from syncer.model import Execution, ExecutionRef, Page, Step, StepAnswer, Window, Workflow
-from syncer.simulator import PLANTED_SECRET, SWITCHES, Answer, Attempt, Outline, Request, Simulator, Switches
+from syncer.simulator import PLANTED_SECRET, Answer, Attempt, Outline, Request
 from syncer.simulator import Clock as SourceClock
 from syncer.simulator import Execution as RealExecution
+from syncer.simulator.qualys_flow import SWITCHES, Simulator, Switches
 from syncer.simulator.qualys_flow.seeds import EXECUTION_ID, NODE_ID, STEPS_EXECUTION_ID, WORKFLOW_ID
 from syncer.sources.qualys_flow import Options, PasswordAuth, QualysFlow, connect
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from syncer.simulator import SWITCHES, Answer, Outline, Request, Simulator, Switches
+from syncer.simulator import Answer, Outline, Request
+from syncer.simulator.qualys_flow import SWITCHES, Simulator, Switches
 from tests.integration.flows import FlowBench, assert_equal_to_truth, expected
 
 

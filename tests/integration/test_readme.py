@@ -11,7 +11,8 @@ from sqlalchemy import Engine, text
 from syncer.cli import COMMANDS
 from syncer.cli.platforms import platforms
 from syncer.config import load
-from syncer.simulator import Outline, Simulator
+from syncer.simulator import Outline
+from syncer.simulator.qualys_flow import Simulator
 from tests.integration.flows import FlowBench
 
 README = (Path(__file__).parents[2] / "README.md").read_text()

@@ -13,7 +13,8 @@ from sqlalchemy import Connection as Database
 from sqlalchemy import Engine, text
 
 from syncer.config import Connection
-from syncer.simulator import Outline, Simulator
+from syncer.simulator import Outline
+from syncer.simulator.qualys_flow import Simulator
 from syncer.state import standing
 from syncer.state.standing import Left, Standing, falls_behind, standings
 from tests.integration.flows import FlowBench, qualys

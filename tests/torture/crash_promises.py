@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Engine, Table, text
 
 from syncer import schema
-from syncer.simulator import Execution, Simulator
+from syncer.simulator import Execution
+from syncer.simulator.qualys_flow import Simulator
 from tests.integration.flows import at
 
 # When things were done, and what lands only where an execution happened to be read by its id.

@@ -26,7 +26,8 @@ import psycopg
 from sqlalchemy import NullPool, create_engine
 
 from syncer.embedded import EmbeddedServer
-from syncer.simulator import Answer, Outline, Request, Simulator
+from syncer.simulator import Answer, Outline, Request
+from syncer.simulator.qualys_flow import Simulator
 from syncer.warehouse import migrate
 from tests.acceptance.conftest import TIMEOUT, Cli, Done
 from tests.servers import Server

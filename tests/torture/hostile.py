@@ -19,7 +19,7 @@ from syncer.config import Connection
 from syncer.decode.redact import Redactor
 from syncer.encode import Encoder
 from syncer.http import Clock, Gate
-from syncer.simulator import Simulator
+from syncer.simulator.qualys_flow import Simulator
 from syncer.sync import Report, Session, Tenant, backfill, sync
 from syncer.writer import Writer
 from tests.integration.flows import FlowBench

@@ -12,7 +12,8 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
-from syncer.simulator import Attempt, Execution, Simulator
+from syncer.simulator import Attempt, Execution
+from syncer.simulator.qualys_flow import Simulator
 from tests.integration.flows import at
 from tests.torture.table import Verdict
 

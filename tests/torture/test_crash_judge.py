@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine, text
 
-from syncer.simulator import Outline, Simulator
+from syncer.simulator import Outline
+from syncer.simulator.qualys_flow import Simulator
 from tests.integration.flows import FlowBench
 from tests.torture.judge import combined, judge
 from tests.torture.table import Verdict

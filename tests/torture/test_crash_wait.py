@@ -9,7 +9,8 @@ from random import Random
 
 import pytest
 
-from syncer.simulator import Answer, Request, Simulator
+from syncer.simulator import Answer, Request
+from syncer.simulator.qualys_flow import Simulator
 from tests.acceptance.service import eventually
 from tests.torture.crash_ward import Trial, Ward, first_pass
 from tests.torture.table import FULL, SEED, note

@@ -10,9 +10,9 @@ from itertools import product
 import pytest
 from sqlalchemy import Engine
 
-from syncer.simulator import KINDS, Clock, Outline, Simulator, Switches
+from syncer.simulator import KINDS, Clock, Outline
 from syncer.simulator.bustle import EVENTS
-from syncer.simulator.qualys_flow import lies
+from syncer.simulator.qualys_flow import Simulator, Switches, lies
 from syncer.sync import poll, recent_steps
 from tests.torture.hostile import HostileBench, everywhere
 from tests.torture.table import FULL, SEED

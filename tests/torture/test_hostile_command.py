@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from syncer.simulator import KINDS, Outline, Simulator
+from syncer.simulator import KINDS, Outline
+from syncer.simulator.qualys_flow import Simulator
 from tests.acceptance.conftest import Cli, Done, Running
 from tests.torture.hostile import everywhere
 from tests.torture.judge import judge

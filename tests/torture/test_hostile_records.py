@@ -7,7 +7,8 @@ from datetime import timedelta
 
 from sqlalchemy import Engine
 
-from syncer.simulator import Outline, Simulator
+from syncer.simulator import Outline
+from syncer.simulator.qualys_flow import Simulator
 from syncer.simulator.qualys_flow.spoils import LONG_ID, Spoilt, Stream, spoil
 from syncer.sync import backfill
 from tests.integration.flows import assert_equal_to_truth

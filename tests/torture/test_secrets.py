@@ -24,9 +24,9 @@ import pytest
 from psycopg import sql
 
 from syncer.embedded import EmbeddedServer, installed_programs
-from syncer.simulator import Answer, Outline, Request, Simulator
+from syncer.simulator import Answer, Outline, Request
 from syncer.simulator.payloads import PLANTED_SECRET
-from syncer.simulator.qualys_flow.gate import Credentials
+from syncer.simulator.qualys_flow import Credentials, Simulator
 from syncer.warehouse import migrate
 from tests.acceptance.conftest import Cli, Done
 from tests.acceptance.service import eventually, running

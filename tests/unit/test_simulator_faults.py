@@ -16,8 +16,9 @@ from itertools import takewhile
 import httpx
 import pytest
 
-from syncer.simulator import KINDS, Clock, Outline, Request, Simulator, mixture
+from syncer.simulator import KINDS, Clock, Outline, Request, mixture
 from syncer.simulator.faults import GIGABYTE
+from syncer.simulator.qualys_flow import Simulator
 
 WORKFLOWS = "/qflowapi/v1/workflows?pageSize=10&pageNumber=1"
 NOON = datetime(2026, 3, 18, 12, tzinfo=UTC)

@@ -10,9 +10,9 @@ from urllib.parse import urlencode
 
 import pytest
 
-from syncer.simulator import Clock, Outline, Request, Simulator, Switches
+from syncer.simulator import Clock, Outline, Request
 from syncer.simulator.bustle import EVENTS, LATEST
-from syncer.simulator.qualys_flow import lies, spoils
+from syncer.simulator.qualys_flow import Simulator, Switches, lies, spoils
 
 NOON = datetime(2026, 3, 18, 12, tzinfo=UTC)
 

@@ -10,7 +10,8 @@ import re
 
 import pytest
 
-from syncer.simulator import Answer, Request, Simulator
+from syncer.simulator import Answer, Request
+from syncer.simulator.qualys_flow import Simulator
 from syncer.simulator.qualys_flow.seeds import seed
 
 WORKFLOW = "/qflowapi/v1/workflows/f516bcf4-f6fb-46ac-a54f-ddbcf2a2d24a"

@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from syncer.simulator import Answer, Clock, Outline, Request, Simulator, Switches
+from syncer.simulator import Answer, Clock, Outline, Request
+from syncer.simulator.qualys_flow import Simulator, Switches
 from syncer.simulator.server import serving
 
 WORKFLOWS = "/qflowapi/v1/workflows?pageSize=10&pageNumber=1"

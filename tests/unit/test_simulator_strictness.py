@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from syncer.simulator import Answer, Clock, Outline, Request, Simulator, Switches
+from syncer.simulator import Answer, Clock, Outline, Request
+from syncer.simulator.qualys_flow import Simulator, Switches
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 

@@ -13,7 +13,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from syncer.simulator import SWITCHES, Answer, Clock, Execution, Outline, Request, Simulator, Switches
+from syncer.simulator import Answer, Clock, Execution, Outline, Request
+from syncer.simulator.qualys_flow import SWITCHES, Simulator, Switches
 
 API = "/qflowapi/v1"
 ALTERNATIVES = [

@@ -9,8 +9,9 @@ from urllib.parse import urlencode
 import msgspec
 import pytest
 
-from syncer.simulator import ABSENT, Answer, Clock, Outline, Request, Seen, Simulator
+from syncer.simulator import ABSENT, Answer, Clock, Outline, Request, Seen
 from syncer.simulator.payloads import Given
+from syncer.simulator.qualys_flow import Simulator
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Who may come in, and how often: tokens and the request limit.
+"""Who may come in: credentials and tokens.
 
 Invariant: a token is good only if this gate issued it, has not revoked it and its lifetime is not over by the
 simulator's clock. It must not know what is behind the gate.
@@ -9,8 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import math
-from collections import deque
 from dataclasses import dataclass
 
 import msgspec
@@ -91,35 +89,6 @@ class Gate:
         signed = b".".join(_base64url(msgspec.json.encode(part)) for part in ({"alg": "HS256"}, claims))
         signature = hmac.digest(b"the simulator signs", signed, hashlib.sha256)
         return (signed + b"." + _base64url(signature)).decode()
-
-
-class Limiter:
-    """Counts requests in a rolling window and remembers who was told to wait."""
-
-    def __init__(self) -> None:
-        self._taken_ms: deque[int] = deque()
-        self._wait_until_ms = 0
-        self.impolite = 0
-        """Requests made although an earlier answer had said to wait longer."""
-
-    def take(self, switches: Switches, now_ms: int) -> int:
-        """Let one request in (0), or say how many seconds it has to wait."""
-        limit, window_ms = switches.rate_limit, round(switches.rate_window * 1000)
-        if limit is None:
-            return 0
-        self.impolite += now_ms < self._wait_until_ms
-        while self._taken_ms and self._taken_ms[0] <= now_ms - window_ms:
-            self._taken_ms.popleft()
-        if len(self._taken_ms) < limit:
-            self._taken_ms.append(now_ms)
-            return 0
-        wait = max(1, math.ceil((self._taken_ms[0] + window_ms - now_ms) / 1000))
-        if switches.limit_dialect != "429_bare":
-            self._wait_until_ms = max(self._wait_until_ms, now_ms + wait * 1000)
-        return wait
-
-    def left(self, limit: int) -> int:
-        return limit - len(self._taken_ms)
 
 
 def _require_form(request: Request) -> None:

@@ -6,8 +6,10 @@ with the real thing. It must not know how a reading is carried out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import Literal
+
+from syncer.simulator.readings import readings_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +79,4 @@ class Switches:
     token_lifetime: float = 14_400.0
 
 
-def _readings() -> dict[str, tuple[Any, ...]]:
-    """Every switch with its readings, the default first."""
-    found: dict[str, tuple[Any, ...]] = {}
-    for field in fields(Switches):
-        hint = get_type_hints(Switches)[field.name]
-        readings = (False, True) if hint is bool else get_args(hint) if get_origin(hint) is Literal else ()
-        if readings:
-            found[field.name] = (
-                field.default,
-                *(reading for reading in readings if reading != field.default),
-            )
-    return found
-
-
-SWITCHES = _readings()
+SWITCHES = readings_of(Switches)

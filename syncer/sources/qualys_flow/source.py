@@ -92,7 +92,14 @@ class QualysFlow:
             raise _unusable("workflow", error) from error
         return _asked_for(workflow, is_it=workflow.workflow_id == workflow_id)
 
-    async def list_executions(self, partition: str, window: Window, page: int) -> Page[Execution]:
+    async def list_executions(
+        self,
+        partition: str,
+        window: Window,
+        page: int,
+        *,
+        counted: bool = False,  # noqa: ARG002 - the total is told in any case
+    ) -> Page[Execution]:
         """One page of the executions of a workflow.
 
         `endAt` may be exclusive (docs/qualys-flow.md, Lists and paging), so it is the first millisecond after
@@ -106,6 +113,10 @@ class QualysFlow:
         path = f"{PREFIX}/workflows/{segment(partition)}/executions"
         listing = await self._lists.page(path, "executions", page, query)
         return self._records.page(listing, self._records.execution)
+
+    async def list_changed(self, partition: str, page: int) -> Page[Execution]:  # noqa: ARG002 - the protocol's
+        """There is no such list."""
+        return Page(rows=())
 
     async def read_execution(self, ref: ExecutionRef) -> Look:
         """One execution, with its steps where the answer holds all that is wanted of them."""
