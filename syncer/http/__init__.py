@@ -7,7 +7,7 @@ more memory than it may. It knows HTTP and nothing of what is asked: a platform'
 from __future__ import annotations
 
 from syncer.http.answer import Answer, Incomplete, Rate, Refused, TooLarge, wait_of
-from syncer.http.client import NO_ANSWER, Client, Manners, Traffic
+from syncer.http.client import NO_ANSWER, Client, Manners, Traffic, segment
 from syncer.http.gate import Clock, Gate, doing
 from syncer.http.session import Token, jwt_lifetime
 
@@ -26,5 +26,6 @@ __all__ = [
     "Traffic",
     "doing",
     "jwt_lifetime",
+    "segment",
     "wait_of",
 ]

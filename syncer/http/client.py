@@ -77,6 +77,11 @@ class Manners(Protocol):
         """
 
 
+def segment(text: str) -> str:
+    """An id as one segment of a path: not even ".." leads elsewhere."""
+    return "%2E" * len(text) if text in (".", "..") else quote(text, safe="")
+
+
 class _Unauthorized(Exception):
     """The source did not accept the token."""
 

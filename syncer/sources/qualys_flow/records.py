@@ -23,7 +23,6 @@ from syncer.model import (
     NodePayload,
     Outcome,
     Page,
-    Reject,
     Role,
     StepEvent,
     Text,
@@ -32,6 +31,7 @@ from syncer.model import (
     Workflow,
 )
 from syncer.sources.qualys_flow.definition import read_definition, read_nodes
+from syncer.sources.records import to_page
 
 OUTCOMES = {
     "queued": Outcome.QUEUED,
@@ -64,14 +64,7 @@ class Records:
 
     def page(self, listing: Listing, read: Callable[[bytes], Row]) -> Page[Row]:
         """Read every record of a list; those without a usable identity become rejects."""
-        rows: list[Row] = []
-        rejects: list[Reject] = []
-        for raw in listing.items:
-            try:
-                rows.append(read(raw))
-            except RecordError as error:
-                rejects.append(Reject(raw=raw, reason=error.message, identity=_name(raw)))
-        return Page(rows=tuple(rows), rejects=tuple(rejects), total=listing.total)
+        return to_page(listing, read, named_by=("id", "execution", "workflow"))
 
     def workflow(self, raw: bytes) -> Workflow:
         """A workflow, from the list or from its own endpoint."""
@@ -284,11 +277,3 @@ def _hint(updated_at: Time, ended_at: Time, status: Text, message: Text) -> str 
     ]
     parts += [value for value in (status, message) if isinstance(value, str)]
     return blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
-
-
-def _name(raw: bytes) -> str | None:
-    """What an unusable record may be called, for the one who looks at it."""
-    try:
-        return Record.parse(raw).identity("id", "execution", "workflow")
-    except RecordError:
-        return None

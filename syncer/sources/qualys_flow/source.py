@@ -17,12 +17,12 @@ from syncer.config import Connection
 from syncer.decode.answer import parse_object
 from syncer.decode.times import to_iso_ms
 from syncer.errors import ContractError, NotFound, RecordError
-from syncer.http import Client, TooLarge, Traffic
+from syncer.http import Client, TooLarge, Traffic, segment
 from syncer.model import Document, Execution, ExecutionRef, Look, Page, StepAnswer, Window, Workflow
 from syncer.sources import Order, Paging
 from syncer.sources.qualys_flow.paging import Lists
 from syncer.sources.qualys_flow.records import Records
-from syncer.sources.qualys_flow.steps import PREFIX, Steps, is_whole, segment
+from syncer.sources.qualys_flow.steps import PREFIX, Steps, is_whole
 
 TICK = timedelta(milliseconds=1)
 

@@ -7,15 +7,13 @@ payloads).
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 from msgspec import UNSET, UnsetType, structs
 
 from syncer.decode import jsonb
 from syncer.decode.answer import parse_items, parse_object
 from syncer.decode.payload import Payload
 from syncer.errors import NotFound, RecordError
-from syncer.http import Client, Incomplete, Refused, TooLarge
+from syncer.http import Client, Incomplete, Refused, TooLarge, segment
 from syncer.model import ExecutionRef, NodePayload, Role, StepAnswer, StepEvent
 from syncer.sources.qualys_flow.records import Records
 
@@ -25,11 +23,6 @@ _PACKED = b'"H4sI'
 
 TOO_LARGE = Payload(None, "too_large")
 """For a payload that is longer than a whole answer may be."""
-
-
-def segment(text: str) -> str:
-    """An id as one segment of a path: not even ".." leads elsewhere."""
-    return "%2E" * len(text) if text in (".", "..") else quote(text, safe="")
 
 
 class Steps:

@@ -1,0 +1,34 @@
+"""The records of one answer as rows and rejects.
+
+Invariant: one bad record costs one record, and none is lost: what is no row is a reject, as sent. It must not
+know a platform.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from syncer.decode.answer import Listing
+from syncer.decode.record import Record
+from syncer.errors import RecordError
+from syncer.model import Page, Reject, Row
+
+
+def to_page(listing: Listing, read: Callable[[bytes], Row], *, named_by: Sequence[str]) -> Page[Row]:
+    """Read every record of a list; those without a usable identity become rejects, called by one of these fields."""
+    rows: list[Row] = []
+    rejects: list[Reject] = []
+    for raw in listing.items:
+        try:
+            rows.append(read(raw))
+        except RecordError as error:
+            rejects.append(Reject(raw=raw, reason=error.message, identity=_name(raw, named_by)))
+    return Page(rows=tuple(rows), rejects=tuple(rejects), total=listing.total)
+
+
+def _name(raw: bytes, named_by: Sequence[str]) -> str | None:
+    """What an unusable record may be called, for the one who looks at it."""
+    try:
+        return Record.parse(raw).identity(*named_by)
+    except RecordError:
+        return None
