@@ -7,11 +7,22 @@ Must not know what a platform is: its keys, its ways to sign in and its horizon 
 from syncer.config.load import PlatformSpec, load
 from syncer.config.settings import Connection, Section, Service, Settings, Texts, Tuning, Warehouse
 from syncer.config.show import show
-from syncer.config.values import Cron, Secret, SecretText, format_duration, is_loopback, parse_duration
+from syncer.config.values import (
+    BaseUrl,
+    Cron,
+    HeaderSecret,
+    Secret,
+    SecretText,
+    format_duration,
+    is_loopback,
+    parse_duration,
+)
 
 __all__ = [
+    "BaseUrl",
     "Connection",
     "Cron",
+    "HeaderSecret",
     "PlatformSpec",
     "Secret",
     "SecretText",

@@ -188,6 +188,18 @@ def _filled(text: str, shown: str, origin: str) -> SecretText:
 Secret = Annotated[SecretText, PlainValidator(_secret)]
 
 
+def _fit_for_a_header(secret: SecretText) -> SecretText:
+    text = secret.get_secret_value()
+    if not (text.isascii() and text.isprintable() and text == text.strip()):
+        raise ValueError(
+            "holds characters that cannot be sent in a header; copy it again, without line breaks"
+        )
+    return secret
+
+
+HeaderSecret = Annotated[Secret, AfterValidator(_fit_for_a_header)]
+
+
 def _url_shown(secret: SecretText) -> SecretText:
     """Let an address written into the file show all but its password."""
     if secret.shown != f'"{MASK}"':

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Literal
 from urllib.parse import urlencode
 
 import httpx
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from syncer.config import Secret, SecretText, Section
+from syncer.config import HeaderSecret, Secret, Section
 from syncer.http import Answer, Rate, Token, jwt_lifetime, wait_of
 
 TOKEN_LIFETIME = timedelta(hours=4)
@@ -31,18 +31,6 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
 _TOO_OFTEN = re.compile(rb"<CODE>\s*(1965|1960)\s*</CODE>")
 _SECONDS = re.compile(rb"<KEY>\s*SECONDS_TO_WAIT\s*</KEY>\s*<VALUE>\s*(\d{1,9})\s*</VALUE>")
 _TOO_MANY_AT_ONCE = b"1960"
-
-
-def _fit_for_a_header(secret: SecretText) -> SecretText:
-    text = secret.get_secret_value()
-    if not (text.isascii() and text.isprintable() and text == text.strip()):
-        raise ValueError(
-            "holds characters that cannot be sent in a header; copy it again, without line breaks"
-        )
-    return secret
-
-
-HeaderSecret = Annotated[Secret, AfterValidator(_fit_for_a_header)]
 
 
 class Options(Section):
