@@ -23,6 +23,7 @@ from syncer.errors import RecordError
 LONGEST_ID = 512
 _BIGINT = range(-(2**63), 2**63)
 _WHOLE = re.compile(rb"-?[0-9]+")
+_FINER = re.compile(rb"[.,][0-9]{6}[0-9]*[1-9]")
 _TOO_DEEP = b'"[nested too deeply to be stored]"'
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -76,7 +77,12 @@ class Record:
         return self._take(name, _time_ms)
 
     def time_iso(self, name: str) -> datetime | UnsetType | None:
-        return self._take(name, _time_iso)
+        """An RFC 3339 time; one that is finer than a microsecond stays for `extra` as sent, too."""
+        raw = self._fields.get(name)
+        value = self._take(name, _time_iso)
+        if raw is not None and isinstance(value, datetime) and _FINER.search(bytes(raw)):
+            self._fields[name] = raw
+        return value
 
     def strings(self, name: str, *, column: str | None = None) -> tuple[str, ...] | UnsetType | None:
         values = self._take(name, _strings)

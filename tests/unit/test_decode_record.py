@@ -38,6 +38,13 @@ def test_fields_are_taken_by_type() -> None:
     assert record.extra() is None
 
 
+def test_a_time_finer_than_a_microsecond_is_taken_and_stands_in_extra_as_sent() -> None:
+    record = Record.parse(b'{"a":"2022-02-07T20:13:29.356648026Z","b":"2022-02-07T20:13:29.356648000Z"}')
+    moment = datetime(2022, 2, 7, 20, 13, 29, 356648, tzinfo=UTC)
+    assert record.time_iso("a") == record.time_iso("b") == moment
+    assert extra(record) == {"a": "2022-02-07T20:13:29.356648026Z"}
+
+
 def test_absent_is_unset_and_null_is_none() -> None:
     record = Record.parse(b'{"x":null}')
     assert record.text("y") is record.json("y") is record.time_ms("y") is record.raw("y") is UNSET
