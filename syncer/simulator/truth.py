@@ -74,6 +74,7 @@ class Workflow:
     revisions: list[Revision]
     tags: list[str]
     active: bool = True
+    edited_ms: int | None = None
     deleted_ms: int | None = None
     last_status: str | None = None
     last_ended_ms: int | None = None

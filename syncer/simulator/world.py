@@ -129,7 +129,7 @@ class World:
             workflow.nodes = [replace(node) for node in known[:-1]] or workflow.nodes
             note = f"edit {len(workflow.revisions)}"
             workflow.revisions.append(revision_of(workflow.nodes, workflow.region, workflow.account, note))
-            workflow.updated_ms = self.clock.now_ms()
+            workflow.edited_ms = workflow.updated_ms = self.clock.now_ms()
             return workflow
 
     def spoil(self, record_id: str, field: str | None, value: object = ABSENT) -> None:
