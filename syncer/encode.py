@@ -89,6 +89,11 @@ class Encoder:
         """One JSON document fit for jsonb, redacted."""
         return None if raw is None else self._document(raw)
 
+    def message(self, text: str | None) -> str | None:
+        """An execution's message that its steps brought, redacted."""
+        message: str | None = self._value("message", text, [])
+        return message
+
     def step_event(self, event: StepEvent, execution_tags: list[str] | None) -> Columns:
         """Columns of `step_events`; tags equal to the execution's are null."""
         columns = self._clean(dict.fromkeys(_STEP_EVENT) | carried(event, _STEP_EVENT))

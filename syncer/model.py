@@ -200,7 +200,8 @@ class StepAnswer(Struct, frozen=True, kw_only=True):
     """All step events of one execution that one read brought, with payloads served per node.
 
     `has_payloads` is False where the answer carried no input and output at all.
-    `variables` is set where the read brought the execution's variables too.
+    `variables` is set where the read brought the execution's variables too, `message` where it is the steps that
+    say why the execution failed.
     """
 
     events: tuple[StepEvent, ...]
@@ -208,6 +209,7 @@ class StepAnswer(Struct, frozen=True, kw_only=True):
     rejects: tuple[Reject, ...] = ()
     has_payloads: bool = True
     variables: Document = UNSET
+    message: Text = UNSET
 
 
 class Look(Struct, frozen=True, kw_only=True):

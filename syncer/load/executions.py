@@ -14,9 +14,9 @@ from msgspec import Struct
 from psycopg import sql
 from sqlalchemy import Connection
 
-from syncer.encode import Columns
+from syncer.encode import Columns, failure_reason
 from syncer.load.rows import EXTRA, bisect, copy, distinct, driver, upsert
-from syncer.model import ExecutionRef, Window
+from syncer.model import ExecutionRef, Outcome, Window
 from syncer.schema import executions
 
 _GUARD = "CASE WHEN s.updated_at <> t.updated_at THEN s.updated_at > t.updated_at ELSE s._asked_at >= t._asked_at END"
@@ -217,6 +217,25 @@ def set_variables_of(
         " WHERE connection_id = %(connection)s AND execution_id = %(id)s"
         " AND variables IS DISTINCT FROM %(document)s::jsonb",
         {"document": text, "now": now, "connection": connection_id, "id": execution_id},
+    )
+
+
+def set_message_of(
+    db: Connection, connection_id: str, execution_id: str, message: str | None, now: datetime
+) -> None:
+    """Write one execution's message, and its fingerprint where it failed, if they differ from the stored ones."""
+    driver(db).execute(
+        "UPDATE history.executions SET message = %(message)s, synced_at = %(now)s,"
+        " failure_reason = CASE outcome WHEN 'failed' THEN %(reason)s END"
+        " WHERE connection_id = %(connection)s AND execution_id = %(id)s AND (message, failure_reason)"
+        " IS DISTINCT FROM (%(message)s, CASE outcome WHEN 'failed' THEN %(reason)s END)",
+        {
+            "message": message,
+            "reason": failure_reason(Outcome.FAILED, message),
+            "now": now,
+            "connection": connection_id,
+            "id": execution_id,
+        },
     )
 
 

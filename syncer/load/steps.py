@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Table
 
 from syncer.encode import Columns, Encoder
 from syncer.fold import fold
-from syncer.load.executions import set_variables_of
+from syncer.load.executions import set_message_of, set_variables_of
 from syncer.load.rows import bisect, copy, delete, driver
 from syncer.load.workflows import node_names
 from syncer.model import ExecutionRef, Outcome, Role, Step, StepAnswer, StepEvent
@@ -94,10 +94,19 @@ def load_steps(
             loaded.rows.update({table: len(rows) for table, rows in item.rows.items()})
     _mark_gone(db, connection_id, gone, now)
     for item in folded:
-        variables = UNSET if item.read.answer is None else item.read.answer.variables
-        if not isinstance(variables, msgspec.UnsetType):
-            set_variables_of(db, connection_id, item.execution_id, encoder.document(variables), now)
+        if item.read.answer is not None:
+            _set_beside(db, connection_id, item.execution_id, item.read.answer, encoder, now)
     return loaded
+
+
+def _set_beside(
+    db: Connection, connection_id: str, execution_id: str, answer: StepAnswer, encoder: Encoder, now: datetime
+) -> None:
+    """Write what the steps' answer says of the execution itself."""
+    if not isinstance(answer.variables, msgspec.UnsetType):
+        set_variables_of(db, connection_id, execution_id, encoder.document(answer.variables), now)
+    if not isinstance(answer.message, msgspec.UnsetType):
+        set_message_of(db, connection_id, execution_id, encoder.message(answer.message), now)
 
 
 def _owners(db: Connection, connection_id: str, ids: list[str]) -> dict[str, _Owner]:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from msgspec import UNSET
+from msgspec import UNSET, structs
 from sqlalchemy import Engine
 
 from syncer.decode.payload import ABSENT, Payload
@@ -504,3 +504,36 @@ def test_reads_of_no_execution_write_nothing(engine: Engine) -> None:
     with engine.begin() as db:
         loaded = load_steps(db, "c", [], ENCODER, now=NOW)
     assert (dict(loaded.rows), loaded.refused) == ({}, [])
+
+
+MESSAGE = "SELECT message, failure_reason FROM history.executions"
+
+
+def test_a_message_that_came_with_the_steps_lands_with_them_and_stays_when_the_row_is_read_again(
+    engine: Engine,
+) -> None:
+    failed = ended(outcome=Outcome.FAILED, status="Failed")
+    write(engine, failed)
+    load_reads(engine, steps_read(event(), message="task 17 failed: password=x"), at=LATER)
+    assert one(engine, MESSAGE) == ("task 17 failed: password=[redacted]", "task failed: password=[redacted]")
+    write(engine, structs.replace(failed, tags=("new",)), at=reading(LATER))
+    assert one(engine, MESSAGE).message == "task 17 failed: password=[redacted]"
+
+
+def test_a_message_of_an_execution_that_has_not_failed_is_no_reason_until_it_has(engine: Engine) -> None:
+    write(engine, execution())
+    load_reads(engine, steps_read(event(), message="no answer"))
+    assert one(engine, MESSAGE) == ("no answer", None)
+    write(engine, ended(outcome=Outcome.FAILED, status="Failed"), at=reading(LATER))
+    load_reads(engine, steps_read(event(), message="no answer", at=LATER))
+    assert one(engine, MESSAGE) == ("no answer", "no answer")
+
+
+def test_the_same_message_again_leaves_the_row_as_it_is(engine: Engine) -> None:
+    write(engine, ended(outcome=Outcome.FAILED, status="Failed"))
+    load_reads(engine, steps_read(event(), message="no"))
+    before = rows(engine, TRACES)
+    load_reads(engine, steps_read(event(), message="no"), at=LATER)
+    assert rows(engine, TRACES) == before
+    load_reads(engine, steps_read(event()), at=LATER)
+    assert one(engine, MESSAGE).message == "no"
