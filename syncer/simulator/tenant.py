@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from syncer.simulator.bustle import Bustle
 from syncer.simulator.clock import Clock
@@ -29,8 +30,12 @@ class Tenant(World, ABC):
 
     `fault` sees every request with its answer and gives the answer to send instead (see Answer for what
     can go wrong on the way). `after_page` is called after every page of executions has been put together,
-    before it is sent. Both run in the server's thread.
+    before it is sent. Both run in the server's thread. `switches` and `credentials` are each platform's own: how it
+    reads its documents, and what it accepts.
     """
+
+    switches: Any
+    credentials: Any
 
     def __init__(self, outline: Outline | None, clock: Clock | None, truth: Truth | None) -> None:
         outline, clock = outline or Outline(), clock or Clock()

@@ -21,7 +21,7 @@ from syncer.simulator import Outline
 from syncer.simulator.qualys_flow import Simulator
 from syncer.state.limits import note_wait
 from syncer.state.standing import Standing
-from tests.integration.flows import FlowBench, qualys
+from tests.integration.flows import FlowBench, connected
 from tests.integration.vitals import FakePoller, FakeService
 from tests.passes import settings
 
@@ -118,7 +118,7 @@ def test_what_the_warehouse_knows_is_told_per_connection_and_partition(engine: E
     bench = FlowBench(engine)
     with simulator.serve() as url:
         bench.run(simulator, url)
-        service = FakeService(engine, [FakePoller(qualys(simulator, url))])
+        service = FakeService(engine, [FakePoller(connected(simulator, url))])
         samples = parsed(service, look(service))
     told: dict[str, Any] = {name: of(samples, name, connection="flow") for name in PER_CONNECTION if name
                             != "seconds_until_deletion"}  # fmt: skip
@@ -143,7 +143,7 @@ def test_a_deleted_workflow_does_not_lag_behind_for_ever(engine: Engine) -> None
                 ),
                 {"deleted": deleted},
             )
-        service = FakeService(engine, [FakePoller(qualys(simulator, url))])
+        service = FakeService(engine, [FakePoller(connected(simulator, url))])
         samples = parsed(service, look(service))
     lagging = {
         dict(labels)["partition"] for name, labels in samples if name == "syncer_watermark_lag_seconds"

@@ -25,7 +25,8 @@ from syncer.simulator.qualys_flow.seeds import seed
 from syncer.sources.qualys_flow import QualysFlow
 from syncer.sync import Report, Session
 from syncer.sync.steps import Span, sync_steps
-from tests.integration.flows import FlowBench, at
+from tests.integration.flows import FlowBench
+from tests.platforms import at
 
 WORKFLOW = "f516bcf4-f6fb-46ac-a54f-ddbcf2a2d24a"
 EXECUTION = "0e71f117-648f-4ad2-a3a9-8f1b857a1b70"

@@ -17,7 +17,7 @@ from syncer.simulator import Outline
 from syncer.simulator.qualys_flow import Simulator
 from syncer.state import standing
 from syncer.state.standing import Left, Standing, falls_behind, standings
-from tests.integration.flows import FlowBench, qualys
+from tests.integration.flows import FlowBench, connected
 from tests.passes import settings
 
 HOUR = timedelta(hours=1)
@@ -116,7 +116,7 @@ def test_a_copy_of_a_platform_is_told_workflow_by_workflow(engine: Engine) -> No
     simulator = Simulator(Outline(workflows=3, executions=30, running=3))
     with simulator.serve() as url:
         FlowBench(engine).run(simulator, url)
-        connection = qualys(simulator, url)
+        connection = connected(simulator, url)
     with engine.connect() as db:
         (found,) = standings(db, {"flow": connection})
     assert partitions(found) == dict.fromkeys(simulator.truth.workflows, True)

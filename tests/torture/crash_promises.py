@@ -16,7 +16,7 @@ from sqlalchemy import Engine, Table, text
 from syncer import schema
 from syncer.simulator import Execution
 from syncer.simulator.qualys_flow import Simulator
-from tests.integration.flows import at
+from tests.platforms import at
 
 # When things were done, and what lands only where an execution happened to be read by its id.
 _VOLATILE = frozenset(

@@ -25,6 +25,9 @@ from syncer.simulator.wire import Answer, Request
 class Simulator(Tenant):
     """One tenant of Qualys Flow. `shelf` is where bodies come from."""
 
+    switches: Switches
+    credentials: Credentials
+
     def __init__(
         self,
         outline: Outline | None = None,

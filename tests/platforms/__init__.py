@@ -1,0 +1,129 @@
+"""What a perfect copy of a simulated platform holds: one module per platform, named after it, beside this file.
+
+Invariant: it is computed from the simulator's truth and the mapping that is promised, never by the code of the source.
+A platform is found by the name of its module, and named nowhere else.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+
+from syncer.config import Connection
+from syncer.simulator import Attempt, Execution, Tenant, Workflow
+from syncer.simulator.platforms import simulated
+from tests.passes import Connect, settings
+
+Key = tuple[Any, ...]
+Values = tuple[Any, ...]
+
+
+class Table(NamedTuple):
+    """Rows of one table of `history` by their key, whose first column is the id of an execution or workflow.
+
+    `key` and `columns` are SQL; what is `optional` may be missing, and must be right where it is there.
+    """
+
+    key: str
+    columns: str
+    rows: Mapping[Key, Values]
+    optional: frozenset[Key] = frozenset()
+
+
+class Platform(ABC):
+    """One platform: how to reach its simulator, and what a warehouse should hold of it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.simulation = simulated()[name]
+        self.source = importlib.import_module(f"syncer.sources.{name}")
+
+    @property
+    def connect(self) -> Connect:
+        """Opens the source of a configured tenant."""
+        connect: Connect = self.source.connect
+        return connect
+
+    def simulate(self, *given: Any, **named: Any) -> Tenant:
+        """A tenant of the simulator."""
+        tenant: Tenant = self.simulation.Simulator(*given, **named)
+        return tenant
+
+    def connection(self, simulator: Tenant, url: str, **changes: Any) -> Connection:
+        """A connection to the simulator, without a pace of its own and final at once."""
+        auth, options = self.auth(simulator)
+        fixed = {
+            "name": "flow",
+            "platform": self.name,
+            "base_url": url,
+            "auth": auth,
+            "options": options,
+            "horizon": self.source.PLATFORM.horizon,
+            "requests_per_second": 0,
+            "settle": timedelta(0),
+        }
+        return settings(**{**fixed, **changes})
+
+    def tables(self, simulator: Tenant) -> dict[str, Table]:
+        """Every table of this moment."""
+        return {
+            "workflows": self.workflows(simulator),
+            "executions": self.executions(simulator),
+            "step_events": self.step_events(simulator),
+            "steps": self.steps(simulator),
+            "step_io": self.step_io(simulator),
+        }
+
+    @abstractmethod
+    def auth(self, simulator: Tenant) -> tuple[BaseModel, BaseModel]:
+        """The credentials and the platform's own options."""
+
+    @abstractmethod
+    def workflows(self, simulator: Tenant) -> Table: ...
+    @abstractmethod
+    def executions(self, simulator: Tenant) -> Table: ...
+    @abstractmethod
+    def step_events(self, simulator: Tenant) -> Table: ...
+    @abstractmethod
+    def steps(self, simulator: Tenant) -> Table: ...
+    @abstractmethod
+    def step_io(self, simulator: Tenant) -> Table: ...
+
+
+def platforms() -> dict[str, Platform]:
+    """All that have a simulator, a source and a module here."""
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    found = {name: importlib.import_module(f"{__name__}.{name}") for name in names}
+    return {name: module.PLATFORM for name, module in found.items()}
+
+
+def platform_of(simulator: Tenant) -> Platform:
+    """The platform that is simulated."""
+    return platforms()[type(simulator).__module__.split(".")[2]]
+
+
+def at(ms: int | None) -> datetime | None:
+    """Milliseconds since 1970 as the warehouse returns them."""
+    return None if ms is None else datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=ms)
+
+
+def served(simulator: Tenant) -> list[Execution]:
+    """What a perfect reader finds at this moment."""
+    horizon_ms = round(simulator.switches.horizon_days * 86_400_000)
+    return simulator.truth.served(simulator.clock.now_ms(), horizon_ms)
+
+
+def listed(simulator: Tenant) -> list[Workflow]:
+    """Workflows that were not deleted."""
+    return [each for each in simulator.truth.workflows.values() if each.deleted_ms is None]
+
+
+def attempts(simulator: Tenant) -> list[Attempt]:
+    """Every attempt of what is served."""
+    return [attempt for execution in served(simulator) for attempt in execution.attempts]

@@ -1,0 +1,81 @@
+"""What a perfect copy of a Qualys Flow holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from syncer.config import SecretText
+from syncer.simulator import Attempt, Tenant
+from syncer.sources.qualys_flow import Options, PasswordAuth
+from tests.platforms import Platform, Table, at, attempts, listed, served
+
+
+class QualysFlow(Platform):
+    """Its truth is the simulator's, word for word."""
+
+    def auth(self, simulator: Tenant) -> tuple[BaseModel, BaseModel]:
+        given = simulator.credentials
+        auth = PasswordAuth(mode="password", username=given.username, password=SecretText(given.password))
+        return auth, Options()
+
+    def workflows(self, simulator: Tenant) -> Table:
+        rows = {(w.id,): (w.name, w.revision, w.active, w.revisions[-1].redacted) for w in listed(simulator)}
+        return Table("workflow_id", "name, revision, is_active, definition", rows)
+
+    def executions(self, simulator: Tenant) -> Table:
+        columns = (
+            "workflow_id, status, outcome, created_at, started_at, ended_at, trigger, message, tags,"
+            " missing_reason"
+        )
+        rows = {
+            (e.id,): (
+                e.workflow_id,
+                e.status,
+                e.outcome,
+                *(at(e.created_ms), at(e.started_ms), at(e.ended_ms)),
+                *(e.source, e.message, e.tags, None),
+            )
+            for e in served(simulator)
+        }
+        return Table("execution_id", columns, rows)
+
+    def step_events(self, simulator: Tenant) -> Table:
+        rows = {
+            (v.execution_id, v.id): (
+                *(v.node_id, v.order, v.status),
+                *(at(v.created_ms), at(v.started_ms), at(v.ended_ms), v.message),
+            )
+            for execution in served(simulator)
+            for v in execution.events
+        }
+        columns = "node_id, event_order, status, created_at, started_at, ended_at, message"
+        return Table("execution_id, event_id", columns, rows)
+
+    def steps(self, simulator: Tenant) -> Table:
+        columns = "node_name, node_type, status, outcome, message, started_at, ended_at, event_count"
+        rows = {
+            _key(a): (
+                *(a.node_name, a.node_type, a.status, a.outcome, a.message),
+                *(at(a.started_ms), at(a.ended_ms), len(a.events)),
+            )
+            for a in attempts(simulator)
+        }
+        return Table("execution_id, node_id, attempt", columns, rows)
+
+    def step_io(self, simulator: Tenant) -> Table:
+        """While a step runs its payloads may not be served with the list, and are not asked for alone."""
+        rows = {
+            _key(a): (a.given.redacted, None if a.made is None else a.made.redacted)
+            for a in attempts(simulator)
+        }
+        running = frozenset(_key(a) for a in attempts(simulator) if a.ended_ms is None)
+        return Table("execution_id, node_id, attempt", "input, output", rows, running)
+
+
+def _key(attempt: Attempt) -> tuple[Any, ...]:
+    return attempt.execution_id, attempt.node_id, attempt.number
+
+
+PLATFORM = QualysFlow("qualys_flow")
