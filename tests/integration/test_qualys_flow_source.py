@@ -447,7 +447,7 @@ def test_a_look_brings_the_steps_only_where_nothing_more_need_be_asked() -> None
         ("items", True, True),
         ("absent", True, False),
     ):
-        sim.switches = replace(sim.switches, include_steps=form, include_steps_data=data)
+        sim.switches = replace(sim.switches, include_steps=form, include_steps_data=data)  # type: ignore[arg-type]
         assert with_source(sim, look) is expected
     sim.switches = replace(sim.switches, include_steps="steps", include_data="broken")
     assert not with_source(sim, look), "one payload is broken"
