@@ -28,6 +28,7 @@ _TOO_DEEP = b'"[nested too deeply to be stored]"'
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TEXT = msgspec.json.Decoder(str)
+_VALUES = msgspec.json.Decoder(list[msgspec.Raw])
 _TEXTS = msgspec.json.Decoder(tuple[str, ...])
 _NUMBER = msgspec.json.Decoder(int | float)
 _BOOLEAN = msgspec.json.Decoder(bool)
@@ -90,6 +91,10 @@ class Record:
             return tuple(self._mended(value, column or name) for value in values)
         return values
 
+    def array(self, name: str) -> list[bytes] | UnsetType | None:
+        """The JSON texts of an array's values, exactly as sent."""
+        return self._take(name, _array)
+
     def json(self, name: str, *, column: str | None = None) -> bytes | UnsetType | None:
         """Any value as JSON text that jsonb holds, mended where it must be. Payloads are taken with `raw`."""
         value = self._take(name, bytes)
@@ -130,6 +135,10 @@ class Record:
         raw = self._fields.get(name)
         if raw is not None and _says(raw, equal_to):
             del self._fields[name]
+
+    def rest(self) -> bytes:
+        """What was not taken, as a JSON object of values as sent: it may hold what jsonb does not."""
+        return msgspec.json.encode({repair(name): value for name, value in self._fields.items()})
 
     def extra(self) -> bytes | None:
         """What was not taken, as a JSON object that jsonb holds; None when there is nothing. Its `_repaired`
@@ -220,6 +229,15 @@ def _strings(raw: msgspec.Raw) -> tuple[str, ...]:
         return _TEXTS.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return tuple(_string(value) for _, value in scan.members(bytes(raw)))
+
+
+def _array(raw: msgspec.Raw) -> list[bytes]:
+    if not bytes(raw).startswith(b"["):
+        raise ValueError("not an array")
+    try:
+        return [bytes(value) for value in _VALUES.decode(raw)]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return [value for _, value in scan.members(bytes(raw))]
 
 
 def _identity(raw: msgspec.Raw | None) -> str:

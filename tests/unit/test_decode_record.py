@@ -45,6 +45,21 @@ def test_a_time_finer_than_a_microsecond_is_taken_and_stands_in_extra_as_sent() 
     assert extra(record) == {"a": "2022-02-07T20:13:29.356648026Z"}
 
 
+def test_the_rest_is_what_nobody_took_as_sent() -> None:
+    record = Record.parse(b'{"a":1,"b":"x\\u0000y","c":1.50}')
+    record.raw("a")
+    assert record.rest() == b'{"b":"x\\u0000y","c":1.50}'
+    assert Record.parse(b'{"a\\ud800":1}').rest() == '{"a\ufffd":1}'.encode()
+
+
+def test_an_array_is_the_texts_of_its_values_as_sent() -> None:
+    record = Record.parse(b'{"a":[ 1.50, {"x":"\\ud800"} ,[]],"b":[NaN,"[",{}],"c":{"d":[1]},"e":"[1]"}')
+    assert record.array("a") == [b"1.50", b'{"x":"\\ud800"}', b"[]"]
+    assert record.array("b") == [b"NaN", b'"["', b"{}"]
+    assert (record.array("c"), record.array("e"), record.array("f")) == (None, None, UNSET)
+    assert extra(record) == {"c": {"d": [1]}, "e": "[1]"}
+
+
 def test_absent_is_unset_and_null_is_none() -> None:
     record = Record.parse(b'{"x":null}')
     assert record.text("y") is record.json("y") is record.time_ms("y") is record.raw("y") is UNSET
