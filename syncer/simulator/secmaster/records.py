@@ -69,6 +69,11 @@ def name_of(workflow: Workflow, switches: Switches) -> str:
     return workflow.name if switches.english_names == "absent" else f"剧本: {workflow.name}"
 
 
+def edited_ms(workflow: Workflow) -> int:
+    """When somebody changed it last; that it ran changes nothing."""
+    return workflow.created_ms if workflow.edited_ms is None else workflow.edited_ms
+
+
 def workflow_record(workflow: Workflow, project_id: str, workspace_id: str, switches: Switches) -> Record:
     """As the list and the details show it; neither holds a definition."""
     author, version = workflow.created_by, f"v{len(workflow.revisions)}"
@@ -83,7 +88,7 @@ def workflow_record(workflow: Workflow, project_id: str, workspace_id: str, swit
         "create_time": written(workflow.created_ms, switches.times),
         "modifier_id": author,
         "modifier_name": f"user-{author[:4]}",
-        "update_time": written(workflow.updated_ms, switches.times),
+        "update_time": written(edited_ms(workflow), switches.times),
         "edit_role": "",
         "use_role": "",
         "approve_role": "",

@@ -15,6 +15,7 @@ from syncer.simulator.secmaster.asks import ListAsk
 from syncer.simulator.secmaster.gate import Credentials
 from syncer.simulator.secmaster.records import (
     Record,
+    edited_ms,
     instance_record,
     invented,
     node_record,
@@ -206,5 +207,9 @@ def _ordered(rows: list[Row], ask: ListAsk, switches: Switches) -> list[Row]:
     key, is_ascending = ask.sort_key, ask.is_ascending
     if not switches.honour_sort:
         key, is_ascending = "create_time", False
-    ordered = sorted(rows, key=lambda row: row.updated_ms if key == "update_time" else row.created_ms)
+    ordered = sorted(rows, key=lambda row: row.created_ms if key == "create_time" else _changed_ms(row))
     return ordered if is_ascending else ordered[::-1]
+
+
+def _changed_ms(row: Workflow | Execution) -> int:
+    return edited_ms(row) if isinstance(row, Workflow) else row.updated_ms

@@ -27,6 +27,9 @@ from syncer.simulator.wire import Answer, Request
 class Simulator(Tenant):
     """One project of SecMaster and its workspaces. `shelf` is where bodies come from."""
 
+    switches: Switches
+    credentials: Credentials
+
     def __init__(
         self,
         outline: Outline | None = None,
@@ -38,7 +41,7 @@ class Simulator(Tenant):
         shelf: Shelf | None = None,
     ) -> None:
         super().__init__(outline, clock, truth)
-        self.switches: Switches = switches or Switches()
+        self.switches = switches or Switches()
         self.credentials = credentials or Credentials()
         self.url = ""
         """Where it was served last; IAM answers there, too."""
