@@ -1,0 +1,67 @@
+"""The nodes in a workflow's definition: {start, steps: {<name>: {type, actionId, nextStep, attributes, ...}}}.
+
+Invariant: nodes are read as far as they can be, and what cannot be read costs nothing else (docs/sailpoint.md,
+Records).
+"""
+
+from __future__ import annotations
+
+from syncer.decode.answer import parse_items
+from syncer.decode.record import Record
+from syncer.decode.scan import members
+from syncer.errors import RecordError
+from syncer.model import Node, Text
+
+
+def read_nodes(definition: bytes) -> tuple[Node, ...]:
+    """The nodes in the definition's order; the name of a step is its id."""
+    nodes: dict[str, Node] = {}
+    for position, (name, raw) in enumerate(_steps(definition)):
+        try:
+            node = _node(name, Record.parse(raw), position)
+        except RecordError:
+            continue
+        nodes[node.node_id] = node
+    return tuple(nodes.values())
+
+
+def _steps(definition: bytes) -> list[tuple[bytes, bytes]]:
+    try:
+        steps = Record.parse(definition).raw("steps")
+        return members(steps) if isinstance(steps, bytes) and steps.startswith(b"{") else []
+    except (RecordError, ValueError):
+        return []
+
+
+def _node(name: bytes, step: Record, position: int) -> Node:
+    inputs = step.json("attributes")
+    node_id = Record.parse(b'{"name":' + name + b"}").identity("name")
+    return Node(
+        node_id=node_id,
+        name=_known(step.text("displayName")) or node_id,
+        node_type=_known(step.text("type")),
+        position=position,
+        next_node_ids=_next(step),
+        script=_known(step.text("actionId")),
+        inputs=inputs if isinstance(inputs, bytes) else None,
+    )
+
+
+def _next(step: Record) -> tuple[str, ...]:
+    """`nextStep`, and where there is a choice that of each choice and the one taken if none fits."""
+    found = [step.text("nextStep"), *_choices(step), step.text("defaultStep")]
+    return tuple(dict.fromkeys(each for each in found if isinstance(each, str) and each))
+
+
+def _choices(step: Record) -> list[Text]:
+    choices = step.raw("choiceList")
+    if not isinstance(choices, bytes):
+        return []
+    try:
+        return [Record.parse(raw).text("nextStep") for raw in parse_items(choices).items]
+    except (RecordError, ValueError):
+        return []
+
+
+def _known(text: Text) -> str | None:
+    return text if isinstance(text, str) else None
