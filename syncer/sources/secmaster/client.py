@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+import httpx
+
 from syncer.errors import AuthError, Forbidden
 from syncer.http import Answer, Client
 from syncer.http.client import Query
@@ -27,3 +29,10 @@ class SigningClient(Client):
             raise
         except AuthError:
             return await super().read(path, query, endpoint=endpoint, parse=parse)
+
+    async def _exchange(self, request: httpx.Request, endpoint: str) -> Answer:
+        """A signature is judged by the clock of whoever refuses it, so here a refusal tells the time, too."""
+        answer = await super()._exchange(request, endpoint)
+        if answer.status == 401:
+            self._note_date(answer.headers.get("date", ""))
+        return answer

@@ -7,6 +7,7 @@ exclusive (docs/secmaster.md, Lists and paging); fields are `records`, pages are
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from msgspec import structs
@@ -102,22 +103,21 @@ class SecMaster:
     async def read_workflow(self, workflow_id: str) -> Workflow:
         """One workflow, from the workspace it was listed in, else from the first that has it."""
         known = self._workspace_of.get(workflow_id)
-        missing: NotFound | None = None
-        for workspace in (known,) if known else self._workspaces:
-            path = f"{self._soc(workspace)}/workflows/{segment(workflow_id)}"
-            try:
-                raw = await self.client.get(path, endpoint="workflow", parse=parse_object)
-            except NotFound as error:
-                missing = error
-                continue
-            try:
-                workflow = self._records.workflow(raw)
-            except RecordError as error:
-                raise _unusable("workflow", error) from error
-            _check(is_it=workflow.workflow_id == workflow_id)
-            return workflow
-        assert missing is not None
-        raise missing
+        *others, last = (known,) if known else self._workspaces
+        for workspace in others:
+            with suppress(NotFound):
+                return await self._workflow_in(workspace, workflow_id)
+        return await self._workflow_in(last, workflow_id)
+
+    async def _workflow_in(self, workspace: str, workflow_id: str) -> Workflow:
+        path = f"{self._soc(workspace)}/workflows/{segment(workflow_id)}"
+        raw = await self.client.get(path, endpoint="workflow", parse=parse_object)
+        try:
+            workflow = self._records.workflow(raw)
+        except RecordError as error:
+            raise _unusable("workflow", error) from error
+        _check(is_it=workflow.workflow_id == workflow_id)
+        return workflow
 
     async def list_executions(
         self,
