@@ -30,13 +30,14 @@ class Paging(Struct, frozen=True, kw_only=True):
     """How the source's list of executions is paged.
 
     `tick` is the smallest step its bounds can express; `max_rows` how many rows page numbers can reach in one
-    window, None where there is no cap.
+    window, None where there is no cap. `shows_changes`: there is a list by last change as well.
     """
 
     order: Order
     page_size: int
     tick: timedelta
     max_rows: int | None = None
+    shows_changes: bool = False
 
 
 class Source(Protocol):
@@ -84,8 +85,8 @@ class Source(Protocol):
         """
 
     async def list_changed(self, partition: str, page: int) -> Page[Execution]:
-        """One page of the executions by their last change, the newest change first; an empty one, without a request,
-        where the source has no such list."""
+        """One page of the executions by their last change, the newest change first; an empty one past the last that
+        can be asked for. Nobody asks where `paging` shows no changes."""
 
     async def read_execution(self, ref: ExecutionRef) -> Look:
         """One execution by its id, with its steps where the same answer carries all that is wanted."""

@@ -18,7 +18,9 @@ from syncer.schema import backfill_windows, watermarks
 EXECUTIONS = "executions"
 WORKFLOWS = "workflows"
 OPEN = "open"
-"""Streams with a row per partition; that of OPEN says when its open executions were last looked at."""
+CHANGED = "changed"
+"""Streams with a row per partition; that of OPEN says when its open executions were last looked at, that of CHANGED
+how far its list by last change was read."""
 
 
 class Watermark(Struct, frozen=True):
@@ -116,6 +118,11 @@ def note_success(
 def note_sweep(db: Connection, connection_id: str, partition: str, at: datetime) -> None:
     """Note that the partition's open executions were looked at, by the source's clock."""
     _put(db, connection_id, OPEN, partition, {"swept_at": at})
+
+
+def note_changes(db: Connection, connection_id: str, partition: str, newest: str, at: datetime) -> None:
+    """Note that the list by last change was read, by the source's clock, and what stood first in it."""
+    _put(db, connection_id, CHANGED, partition, {"swept_at": at, "hint": newest})
 
 
 def note_error(

@@ -29,6 +29,7 @@ from syncer.load.workflows import deleted_workflows, present_workflows, unread_d
 from syncer.model import Window
 from syncer.state import audit, runs, watermarks
 from syncer.state.watermarks import EXECUTIONS, WORKFLOWS
+from syncer.sync.changes import sync_changed
 from syncer.sync.executions import (
     Seen,
     partitions_to_look_at,
@@ -98,6 +99,7 @@ async def _keep_history(session: Session) -> None:
     while is_left:
         known = await session.writer.run(lambda db: present_workflows(db, session.name))
         chosen = [each.workflow_id for each in known if is_chosen(each, session.connection.workflows)]
+        session.chosen |= set(chosen)
         partitions = session.source.partitions(chosen)
         await _disputes(session, partitions, session.writer.now() - session.connection.sweep)
         await _history(session, "initial", partitions)
@@ -129,6 +131,13 @@ async def _look(session: Session, only: Sequence[str], every: timedelta | None =
     partitions = session.source.partitions(await _workflows(session, only))
     seen = Seen(ids=set())
     session.report.phase = "live"
+    if session.source.paging.shows_changes:
+        await session.each(
+            EXECUTIONS,
+            session.shuffled(partitions),
+            lambda partition: sync_changed(session, partition, seen, every),
+            workers=LISTERS,
+        )
     await session.each(
         EXECUTIONS,
         session.shuffled(partitions),
@@ -226,6 +235,7 @@ async def _workflows(session: Session, only: Sequence[str]) -> Sequence[str]:
     if not found and not others:
         last = session.report.failures[-1]
         raise TransientError(last.message, last.hint)
+    session.chosen |= others
     session.hints.forget(others.difference(found))
     return list(dict.fromkeys([*found, *sorted(others)]))
 
@@ -325,7 +335,9 @@ async def estimate(
         served = Window(max(since, horizon), end) if max(since, horizon) < end else None
         told: dict[str, int | None] = {}
         for partition in session.source.partitions(workflows) if served else ():
-            page = await session.source.list_executions(partition, served or Window(end, end), 1)
+            page = await session.source.list_executions(
+                partition, served or Window(end, end), 1, counted=True
+            )
             told[partition] = page.total
     known = [total for total in told.values() if total is not None]
     size = session.source.paging.page_size

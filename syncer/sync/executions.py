@@ -249,7 +249,7 @@ async def _look_at(session: Session, lease: Lease, due: Mapping[str, OpenRow], s
         try:
             if not isinstance(look, Window):
                 await _look(session, lease, due[look].ref)
-            elif not await _read(session, lease, look, _stay, seen):
+            elif not await _read(session, lease, look, stay, seen):
                 for key, row in due.items():
                     if look.holds(row.ref.created_at) and key not in seen.ids:
                         await _look(session, lease, row.ref)
@@ -269,7 +269,7 @@ async def read_again(session: Session, partition: str, window: Window) -> bool:
     async with session.lease(EXECUTIONS, partition, "history") as lease:
         if lease is None:
             return False
-        await _read(session, lease, window, _stay)
+        await _read(session, lease, window, stay, counted=True)
         return True
 
 
@@ -284,12 +284,20 @@ async def read_disputed(session: Session, debt: Debt) -> bool:
     return await read_again(session, debt.partition, Window(start, debt.window.end))
 
 
-def _stay(_db: Database, _covered: datetime) -> None:
+def stay(_db: Database, _covered: datetime) -> None:
     """A look at known executions moves no watermark."""
 
 
-async def _read(session: Session, lease: Lease, window: Window, move: Move, seen: Seen | None = None) -> bool:
-    """Read a window to its end, committing portion by portion.
+async def _read(
+    session: Session,
+    lease: Lease,
+    window: Window,
+    move: Move,
+    seen: Seen | None = None,
+    *,
+    counted: bool = False,
+) -> bool:
+    """Read a window to its end, committing portion by portion; `counted` as `Source.list_executions` has it.
 
     False where a record came without an id: it may be any of those that were not listed, so none counts as gone.
     """
@@ -297,13 +305,13 @@ async def _read(session: Session, lease: Lease, window: Window, move: Move, seen
 
     async def ask(part: Window, number: int) -> Answer:
         asked = session.asked()
-        page = await session.source.list_executions(lease.key.partition, part, number)
+        page = await session.source.list_executions(lease.key.partition, part, number, counted=counted)
         return Answer(page=page, asked=asked)
 
     async for answered in read_window(ask, window, session.source.paging):
         portion = _promising(answered, began.at)
-        land = partial(_land, session, lease.key.partition, portion, began, move)
-        loaded, noted = await session.commit(lease, land)
+        write = partial(land, session, lease.key.partition, portion, began, move)
+        loaded, noted = await session.commit(lease, write)
         if seen is not None:
             seen.ids |= loaded.open_ids
         session.report.rows["executions"] += len(portion.rows)
@@ -321,25 +329,26 @@ def _promising(portion: Portion, now: datetime) -> Portion:
     return portion if portion.covered is None else structs.replace(portion, covered=min(portion.covered, now))
 
 
-class _Noted(Struct, kw_only=True):
+class Noted(Struct, kw_only=True):
     """What a verdict changed in the audit: whether a trouble is new, and how many are over."""
 
     is_new: bool = False
     resolved: int = 0
 
 
-def _land(
+def land(
     session: Session, partition: str, portion: Portion, began: Asked, move: Move, db: Database, now: datetime
-) -> tuple[Loaded, _Noted]:
+) -> tuple[Loaded, Noted]:
     """Write one portion: rows, rejects and the watermark that covers them."""
-    noted = _Noted()
+    noted = Noted()
     reading = session.reading(partition, portion.asked or began, now)
-    loaded = load_executions(db, [session.encoder.execution(row) for row in portion.rows], reading)
+    wanted = [row for row in portion.rows if session.wants(row, partition)]
+    loaded = load_executions(db, [session.encoder.execution(row) for row in wanted], reading)
     rejects = [session.encoder.reject(reject) for reject in portion.rejects]
     rejects += [session.encoder.reject(_refused(row, why)) for row, why in loaded.refused]
     put_aside(db, session.name, EXECUTIONS, partition, rejects, now)
     refused = {str(row["execution_id"]) for row, _ in loaded.refused}
-    good = {row.execution_id for row in portion.rows} - refused
+    good = {row.execution_id for row in wanted} - refused
     resolve_identities(db, session.name, EXECUTIONS, good, now)
     if portion.span is not None:
         reading = session.reading(partition, began, now)
@@ -375,7 +384,7 @@ def _finding(portion: Portion, span: Span) -> Finding:
     return Finding(window, span.verdict.value, span.told, len(span.ids))
 
 
-def _judge(session: Session, partition: str, span: Span, noted: _Noted) -> None:
+def _judge(session: Session, partition: str, span: Span, noted: Noted) -> None:
     """Tell a trouble when it begins and when it is over; an unproved span ends the reading."""
     if noted.resolved:
         session.log.info("agrees again", partition=partition, windows=noted.resolved)

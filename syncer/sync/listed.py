@@ -14,7 +14,7 @@ from syncer.sync.session import Session
 
 
 class Listed(Struct, frozen=True, kw_only=True):
-    """The executions of a window by id, and when reading began.
+    """The executions of a window that are to be copied, by id, and when reading began.
 
     `names` are all ids that the source surely has there, those of rejects included; None where a reject has none.
     `told` is the total where one span held the whole window; `found` the distinct records, rejects included.
@@ -38,7 +38,9 @@ async def list_window(session: Session, partition: str, window: Window) -> Liste
 
     async def ask(part: Window, number: int) -> Answer:
         asked = session.asked()
-        return Answer(page=await session.source.list_executions(partition, part, number), asked=asked)
+        return Answer(
+            page=await session.source.list_executions(partition, part, number, counted=True), asked=asked
+        )
 
     async for portion in read_window(ask, window, session.source.paging):
         rows |= {row.execution_id: row for row in portion.rows}
@@ -50,7 +52,7 @@ async def list_window(session: Session, partition: str, window: Window) -> Liste
             names = None if names is None or span.names is None else names | span.names
     return Listed(
         asked=began,
-        rows={key: row for key, row in rows.items() if key in ids},
+        rows={key: row for key, row in rows.items() if key in ids and session.wants(row, partition)},
         names=None if names is None else frozenset(names),
         told=spans[0].told if len(spans) == 1 else None,
         found=len(ids),

@@ -33,9 +33,9 @@ from syncer.errors import (
 )
 from syncer.http import Gate
 from syncer.load.executions import Reading
-from syncer.model import Window
+from syncer.model import Execution, Window
 from syncer.paging import Asked
-from syncer.plan import horizon_start
+from syncer.plan import horizon_start, is_chosen
 from syncer.sources import Source
 from syncer.state import leases, limits, watermarks
 from syncer.state.leases import Lease, LeaseKey
@@ -145,6 +145,8 @@ class Session:
         self.encoder = tenant.encoder
         self.hints = tenant.hints
         self.report = Report(connection_id=self.name)
+        self.chosen: frozenset[str] = frozenset()
+        """Workflows known to be copied, by their ids."""
         self.log = structlog.get_logger().bind(connection=self.name)
         self._clock = self.gate.clock.now
         self.gate.deadline = deadline or self.gate.deadline
@@ -160,6 +162,14 @@ class Session:
     def is_struggling(self) -> bool:
         """Whether so many single records could not be read that the rest had better wait for another time."""
         return self._own_faults >= GIVE_UP_AFTER
+
+    def wants(self, execution: Execution, partition: str) -> bool:
+        """Whether an execution is of a workflow that is copied: a partition may hold others as well."""
+        patterns, workflow_id = self.connection.workflows, execution.workflow_id
+        if not patterns or workflow_id == partition or workflow_id in self.chosen:
+            return True
+        name = execution.workflow_name
+        return is_chosen(workflow_id, name if isinstance(name, str) else None, patterns)
 
     def source_now(self) -> datetime:
         """The source's clock; where it tells none, the warehouse's less the lookback."""

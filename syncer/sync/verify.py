@@ -125,6 +125,7 @@ class _Verification:
 
         async def listing(_stream: str) -> bool:
             listed.update(await _listed_workflows(session))
+            session.chosen |= listed.keys()
             return True
 
         await session.each(VERIFY, [WORKFLOWS], listing, workers=1)
@@ -212,7 +213,7 @@ class _Verification:
             self._left[part.partition] -= 1
             return True
         try:
-            page = await session.source.list_executions(part.partition, window, 1)
+            page = await session.source.list_executions(part.partition, window, 1, counted=True)
         except NotFound:  # its workflow was deleted since it was listed
             return True
         tick, size = session.source.paging.tick, session.source.paging.page_size

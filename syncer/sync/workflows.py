@@ -77,6 +77,7 @@ async def _land(
         resolve_identities(db, session.name, watermarks.WORKFLOWS, ids, now)
 
     await session.commit(lease, write)
+    session.chosen |= {row.workflow_id for row in chosen}
     session.report.rows["workflows"] += len(rows)
     session.report.quarantined += len(answer.rejects)
     for row in chosen:

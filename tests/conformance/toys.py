@@ -135,12 +135,19 @@ class Toy:
     order = Order.ASCENDING
     tells_total = True
     max_rows: int | None = None
+    shows_changes = False
     facts: Mapping[str, str] = {}
     dialect: Mapping[str, str] = {}
 
     def __init__(self, world: World, page_size: int = 10) -> None:
         self.world = world
-        self.paging = Paging(order=self.order, page_size=page_size, tick=TICK, max_rows=self.max_rows)
+        self.paging = Paging(
+            order=self.order,
+            page_size=page_size,
+            tick=TICK,
+            max_rows=self.max_rows,
+            shows_changes=self.shows_changes,
+        )
         self.traffic = Traffic()
 
     def now(self) -> datetime | None:
@@ -298,10 +305,11 @@ class NewestFirst(Toy):
 
 
 class OffsetCapped(Toy):
-    """No order to rely on, page numbers capped, one partition for many workflows."""
+    """No order to rely on, page numbers capped, one partition for many workflows; lists by last change, too."""
 
     order = Order.NONE
     max_rows = 40
+    shows_changes = True
 
     def partitions(self, workflow_ids: Sequence[str]) -> Sequence[str]:
         return ["space"] if workflow_ids else []
@@ -316,6 +324,17 @@ class OffsetCapped(Toy):
         if page * size > 50:
             raise ContractError("limit + offset is past the cap")
         return await super().list_executions(partition, window, page, counted=counted)
+
+    async def list_changed(self, partition: str, page: int) -> Page[Execution]:
+        self.world.note("changed")
+        runs = sorted(self.world.visible(), key=_changed_at, reverse=True)
+        answer = self._page(runs, page)
+        good = tuple(self._execution(run) for run in answer.rows if not run.is_broken)
+        return Page(rows=good, total=answer.total)
+
+
+def _changed_at(run: Run) -> tuple[datetime, str]:
+    return run.updated_at or run.ended_at or run.created_at, run.execution_id
 
 
 TOYS: tuple[type[Toy], ...] = (Ascending, NewestFirst, OffsetCapped)
