@@ -25,7 +25,7 @@ from syncer.cli.options import json_option
 from syncer.cli.output import add_row, err, out, say, say_json, table
 from syncer.cli.passes import Pass, conduct
 from syncer.cli.queries import Answer, answers, rows_by_table
-from syncer.cli.simulators import Simulated, write_configuration
+from syncer.cli.simulators import Simulated, all_serving, write_configuration
 from syncer.cli.summary import document, exit_code, tell, tell_person
 from syncer.cli.warehouse import ready, started_url
 from syncer.config import Settings
@@ -34,6 +34,7 @@ from syncer.simulator.platforms import simulated
 from syncer.sync import Report, sync
 
 PLATFORMS = list(simulated())
+ALL = "all"
 
 EXECUTIONS = 200
 """Of each workflow: enough for charts, and done in seconds."""
@@ -43,7 +44,7 @@ EXECUTIONS = 200
 @click.option("--keep", is_flag=True, help="Leave both running at the end, until Ctrl-C.")
 @click.option(
     "--platform",
-    type=click.Choice(PLATFORMS),
+    type=click.Choice([*PLATFORMS, ALL]),
     default=PLATFORMS[0],
     show_default=True,
     help="What to simulate.",
@@ -65,15 +66,17 @@ def command(app: App, keep: bool, platform: str, executions: int, as_json: bool)
     \b
     Examples:
       syncer demo
-      syncer demo --keep        # to look around with psql or a BI tool
+      syncer demo --keep            # to look around with psql or a BI tool
+      syncer demo --platform all    # one warehouse for every platform there is
     """
-    tenant = Simulated(platform, executions)
-    with temporary_folder() as folder, tenant.serving() as base_url:
+    chosen = PLATFORMS if platform == ALL else [platform]
+    tenants = {name if platform == ALL else "demo": Simulated(name, executions) for name in chosen}
+    with temporary_folder() as folder, all_serving([*tenants.values()]):
         file = folder / "config.toml"
-        write_configuration(file, tenant, base_url)
+        write_configuration(file, tenants)
         settings = app.settings(file)
         with stopped_at_the_end(settings):
-            return Demo(settings, file, base_url, as_json=as_json).show(keep=keep)
+            return Demo(settings, file, as_json=as_json).show(keep=keep)
 
 
 @contextmanager
@@ -100,23 +103,23 @@ def stopped_at_the_end(settings: Settings) -> Iterator[None]:
 class Demo:
     """The parts of the demo, in the order in which they are seen."""
 
-    def __init__(self, settings: Settings, file: Path, base_url: str, *, as_json: bool) -> None:
+    def __init__(self, settings: Settings, file: Path, *, as_json: bool) -> None:
         self._settings = settings
-        self._connection = settings.require_connections()[0]
+        self._connections = settings.require_connections()
         self._file = file
-        self._base_url = base_url
         self._as_json = as_json
 
     def show(self, *, keep: bool) -> Exit:
         """Sync, tell what landed, ask the queries; wait where both are to be kept."""
-        self._part("Two things are started")
-        self._say(f"A simulated {self._connection.platform} at {self._base_url}")
+        self._part("Source and warehouse are started")
+        for each in self._connections:
+            self._say(f"A simulated {each.platform} at {each.base_url}")
         with err.status("starting PostgreSQL"):
             url = started_url(self._settings.warehouse)
         self._say(f"A PostgreSQL at {url}")
         with ready(self._settings) as engine:
             self._part("syncer sync")
-            passes, stop = conduct(engine, [self._connection], sync, command="demo")
+            passes, stop = conduct(engine, self._connections, sync, command="demo")
             if stop.exit is not None:
                 return tell("demo", passes, stop, as_json=self._as_json)
             landed, asked = rows_by_table(engine), answers(engine)

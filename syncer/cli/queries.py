@@ -30,6 +30,16 @@ class Answer(NamedTuple):
 
 QUERIES = (
     Query(
+        "How much runs where, and how well?",
+        """\
+SELECT platform, count(DISTINCT workflow_id) AS workflows, count(*) AS runs,
+  round(100.0 * count(*) FILTER (WHERE outcome = 'succeeded')
+    / nullif(count(*) FILTER (WHERE outcome IN ('succeeded', 'failed')), 0), 1)::float AS success_percent
+FROM history.execution_facts
+GROUP BY platform
+ORDER BY platform""",
+    ),
+    Query(
         "Why do steps fail?",
         """\
 SELECT failure_reason, sum(count)::int AS times, max(last_seen_at) AS last_seen
