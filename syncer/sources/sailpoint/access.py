@@ -21,6 +21,7 @@ from syncer.http import Answer, Rate, Token, jwt_lifetime, wait_of
 TOKEN_LIFETIME = timedelta(seconds=749)
 """Of a token that does not tell: that of the documents' example (docs/sailpoint.md, Access)."""
 
+_DIGITS = re.compile(r"[0-9]{1,9}")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
 
 
@@ -40,7 +41,7 @@ class ClientAuth(Section):
 
 class _Told(Struct):
     access_token: str
-    expires_in: float | None = None
+    expires_in: object = None
     tenant_id: object = None
     org: object = None
     pod: object = None
@@ -78,13 +79,16 @@ class Access:
 
     def token_from(self, answer: Answer, now: datetime | None) -> Token:
         """`access_token`, which lives for `expires_in` seconds."""
-        told = msgspec.json.decode(answer.body, type=_Told, strict=False)
+        try:
+            told = msgspec.json.decode(answer.body, type=_Told)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            raise ValueError("no answer that holds a token") from None
         if not _TOKEN.fullmatch(told.access_token):
             raise ValueError("not a token")
         names = {"tenant_id": told.tenant_id, "org": told.org, "pod": told.pod}
         self.facts |= {name: value for name, value in names.items() if isinstance(value, str)}
-        lives = wait_of(told.expires_in) if told.expires_in and told.expires_in > 0 else None
-        return Token(told.access_token, lives or jwt_lifetime(told.access_token, now) or TOKEN_LIFETIME)
+        lives = _lifetime(told.expires_in) or jwt_lifetime(told.access_token, now) or TOKEN_LIFETIME
+        return Token(told.access_token, lives)
 
     def sign(self, request: httpx.Request, token: str | None) -> None:
         """Set the bearer token."""
@@ -98,3 +102,10 @@ class Access:
     ) -> timedelta | None:
         """429, for as long as `Retry-After` says: up to 20 minutes (docs/sailpoint.md, Errors and limits)."""
         return (retry_after or timedelta()) if answer.status == 429 else None
+
+
+def _lifetime(told: object) -> timedelta | None:
+    """Seconds, as a number or as digits; None for anything else."""
+    if isinstance(told, str) and _DIGITS.fullmatch(told):
+        told = int(told)
+    return wait_of(told) if isinstance(told, int | float) and told > 0 else None

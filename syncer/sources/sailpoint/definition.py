@@ -6,9 +6,12 @@ Records).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
+
 from syncer.decode.answer import parse_items
 from syncer.decode.record import Record
-from syncer.decode.scan import members
+from syncer.decode.scan import first, members
 from syncer.errors import RecordError
 from syncer.model import Node, Text
 
@@ -28,7 +31,7 @@ def read_nodes(definition: bytes) -> tuple[Node, ...]:
 def _steps(definition: bytes) -> list[tuple[bytes, bytes]]:
     try:
         steps = Record.parse(definition).raw("steps")
-        return members(steps) if isinstance(steps, bytes) and steps.startswith(b"{") else []
+        return members(steps) if isinstance(steps, bytes) and first(steps) == b"{" else []
     except (RecordError, ValueError):
         return []
 
@@ -53,14 +56,13 @@ def _next(step: Record) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each for each in found if isinstance(each, str) and each))
 
 
-def _choices(step: Record) -> list[Text]:
+def _choices(step: Record) -> Iterator[Text]:
     choices = step.raw("choiceList")
-    if not isinstance(choices, bytes):
-        return []
-    try:
-        return [Record.parse(raw).text("nextStep") for raw in parse_items(choices).items]
-    except (RecordError, ValueError):
-        return []
+    if not isinstance(choices, bytes) or first(choices) != b"[":
+        return
+    for raw in parse_items(choices).items:
+        with suppress(RecordError):
+            yield Record.parse(raw).text("nextStep")
 
 
 def _known(text: Text) -> str | None:
