@@ -13,7 +13,7 @@ from syncer.errors import RecordError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
-# SecMaster writes a literal Z and the offset after it, as in 04.577Z+0800: the offset wins.
+# A platform writes a literal Z and the offset after it, as in 04.577Z+0800: the offset wins.
 _ISO = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:[.,](\d+))? ?[Zz]?(?:([+-])(\d\d):?(\d\d))?",
     re.ASCII,
