@@ -19,14 +19,14 @@ NOON = datetime(2026, 3, 18, 12, tzinfo=UTC)
 INSTANCES = "/workflows/instances"
 
 
-def simulated(**switches: Any) -> Simulator:
+def simulated(clock: Clock, **switches: Any) -> Simulator:
     outline = Outline(workflows=3, executions=60, running=2, queued=2, failing=0.3, loops=True)
-    return Simulator(outline, switches=Switches(**switches), clock=Clock(NOON, frozen=True))
+    return Simulator(outline, switches=Switches(**switches), clock=clock)
 
 
 @pytest.fixture
 def simulator() -> Simulator:
-    return simulated()
+    return simulated(Clock(NOON, frozen=True))
 
 
 def ask(simulator: Simulator, path: str, **query: str | int) -> Answer:
@@ -60,8 +60,8 @@ def some(simulator: Simulator, outcome: str) -> Execution:
 
 
 def conversation(**chosen: Any) -> list[object]:
-    """One request of every kind, and one too many."""
-    simulator = simulated(**({"rate_limit": 14} | chosen))
+    """One request of every kind, and one too many, always at the same millisecond."""
+    simulator = simulated(the_clock(), **({"rate_limit": 14} | chosen))
     first, *_ = simulator.truth.workflows
     times = sorted(execution.created_ms for execution in simulator.truth.executions.values())
     span = {"from_date": written(times[9], "literal_z"), "to_date": written(times[90], "literal_z")}
@@ -82,6 +82,11 @@ def conversation(**chosen: Any) -> list[object]:
 
 
 @cache
+def the_clock() -> Clock:
+    return Clock(NOON, frozen=True)
+
+
+@cache
 def usual_conversation() -> list[object]:
     return conversation()
 
@@ -91,6 +96,10 @@ def usual_conversation() -> list[object]:
 )
 def test_a_reading_shows_on_the_wire(name: str, reading: object) -> None:
     assert conversation(**{name: reading}) != usual_conversation()
+
+
+def test_the_same_readings_say_the_same() -> None:
+    assert conversation() == usual_conversation()
 
 
 def test_the_default_is_the_first_reading() -> None:
