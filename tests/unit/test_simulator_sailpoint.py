@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from syncer.simulator.sailpoint.limits import TIERS
 from syncer.simulator.sailpoint.stamps import read, told
 
 NOON = datetime(2026, 3, 18, 12, tzinfo=UTC)
+TLS = ssl.create_default_context()  # made once, because it takes longer than a test
 NOBODY = "00000000-0000-4000-8000-000000000000"
 DESCRIPTIONS = {
     "v2024": "workflows-v2024.prefixed",
@@ -44,7 +46,10 @@ def simulator() -> Simulator:
 def talking(simulator: Simulator) -> Iterator[httpx.Client]:
     """A client that has logged in."""
     headers = {"Authorization": f"Bearer {simulator.issue_token()}"}
-    with simulator.serve() as url, httpx.Client(base_url=url, headers=headers, trust_env=False) as client:
+    with (
+        simulator.serve() as url,
+        httpx.Client(base_url=url, headers=headers, trust_env=False, verify=TLS) as client,
+    ):
         yield client
 
 
