@@ -97,7 +97,7 @@ class Client:
         self.gate = gate
         self.traffic = Traffic()
         self._base_url = connection.base_url
-        self._place = place_of(connection)
+        self._place = place_of(httpx.URL(connection.base_url))
         self._manners = manners
         self._clock = gate.clock
         self._transport = Transport(connection)
@@ -183,11 +183,13 @@ class Client:
         self.gate.check()
         request = self._manners.token_request()
         assert request is not None
+        place = place_of(request.url)  # a platform may give its tokens elsewhere
         answer = await self._exchange(request, "auth")
         if answer.status in (400, 401, 403):
-            raise AuthError(f"{self._place} refused the credentials", self._manners.credentials)
+            raise AuthError(f"{place} refused the credentials", self._manners.credentials)
         if answer.status == 404:
-            raise AuthError(f"{self._place} gives no tokens at {request.url.path} (404)", "check base_url")
+            hint = "check base_url" if place == self._place else self._manners.credentials
+            raise AuthError(f"{place} gives no tokens at {request.url.path} (404)", hint)
         self._judge(answer, "auth")
         return self._parsed(answer, "auth", lambda _: self._manners.token_from(answer, self.now()))
 

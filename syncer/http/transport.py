@@ -33,9 +33,8 @@ _HEADERS = {
 }
 
 
-def place_of(connection: Connection) -> str:
+def place_of(url: httpx.URL) -> str:
     """The address as messages name it: without a path."""
-    url = httpx.URL(connection.base_url)
     return f"{url.scheme}://{url.netloc.decode('ascii')}"
 
 
@@ -46,7 +45,6 @@ class Transport:
     """
 
     def __init__(self, connection: Connection) -> None:
-        self._place = place_of(connection)
         self._limit = connection.max_response_bytes
         seconds = connection.timeout.total_seconds()
         self._timeout = httpx.Timeout(seconds).as_dict()
@@ -67,7 +65,7 @@ class Transport:
             async with asyncio.timeout(self._patience):
                 return await self._send(client, request)
         except (httpx.HTTPError, TimeoutError, zlib.error, _CutShort) as error:
-            raise _explained(error, self._place) from error
+            raise _explained(error, place_of(request.url)) from error
         finally:
             self._idle.put_nowait(client)
 
@@ -98,7 +96,7 @@ class Transport:
             size += len(chunk)
             if size > limit:
                 raise TooLarge(
-                    f"{self._place} sent an answer of more than {limit} bytes",
+                    f"{place_of(response.url)} sent an answer of more than {limit} bytes",
                     "raise max_response_bytes if such answers are wanted whole",
                 )
             chunks.append(chunk)

@@ -26,6 +26,7 @@ SOC = "/v1/p1/workspaces/{}/soc"
 INSTANCES = SOC.format("w1") + "/workflows/instances"
 FIRST = datetime(2025, 7, 18, 7, tzinfo=UTC)
 DAY = Window(FIRST, FIRST + timedelta(days=1))
+PASSWORD = {"mode": "password", "domain": "d", "username": "u", "password": "p", "project": "r"}
 KEY = KeyAuth.model_validate({"mode": "aksk", "access_key": "AKEXAMPLE", "secret_key": "sk"})
 
 
@@ -75,10 +76,7 @@ def with_source(platform: Platform, work: Callable[[SecMaster], Awaitable[T]], *
 
     async def run() -> T:
         async with serving(platform.script) as server:
-            password = {
-                "mode": "password", "iam_url": f"{server.url}/iam", "domain": "d", "username": "u",
-                "password": "p", "project": "r",
-            }  # fmt: skip
+            password = {**PASSWORD, "iam_url": f"{server.url}/iam"}
             settings: dict[str, Any] = {"requests_per_second": 0, "timeout": timedelta(seconds=5)} | changes
             connection = Connection(
                 name="t",
@@ -469,6 +467,22 @@ def test_a_token_that_is_refused_is_renewed_once() -> None:
     _, platform = look_at(answer)
     assert len(platform.signed_in) == 2
     assert [asked.headers["x-auth-token"] for asked in platform.asked] == ["token-1", "token-2"]
+
+
+@pytest.mark.parametrize(("status", "says"), [(401, "refused the credentials"), (404, "gives no tokens")])
+def test_where_no_token_is_given_the_message_names_iam_and_its_key(status: int, says: str) -> None:
+    async def run() -> AuthError:
+        async with serving(lambda *_: reply(status)) as iam:
+            changes = {**PASSWORD, "iam_url": f"{iam.url}/iam"}
+            with pytest.raises(AuthError, match=says) as caught:
+                await asyncio.to_thread(
+                    look_at, lambda _: reply(200), auth=PasswordAuth.model_validate(changes)
+                )
+            assert iam.url in str(caught.value)
+            assert iam.lines == ["POST /iam/v3/auth/tokens"]
+            return caught.value
+
+    assert "auth.iam_url" in str(asyncio.run(run()).hint)
 
 
 def test_a_refused_signature_is_made_anew_once_with_the_time_that_the_refusal_told() -> None:
