@@ -15,8 +15,9 @@ import psycopg
 import pytest
 
 from syncer.config.values import toml_text
-from syncer.simulator import Answer, Outline, Request
+from syncer.simulator import Answer, Outline, Request, Tenant
 from syncer.simulator.qualys_flow import Simulator
+from tests.platforms import platform_of
 
 ROOT = Path(__file__).parents[2]
 SYNCER = [sys.executable, "-m", "syncer"]
@@ -78,13 +79,9 @@ class Cli:
             "SYNCER_CONFIG": str(self.file),
         }
 
-    def connect(self, name: str, simulator: Simulator, url: str, **changes: object) -> None:
+    def connect(self, name: str, simulator: Tenant, url: str, **changes: object) -> None:
         """Configure a connection to a simulator; None leaves a key out."""
-        given = simulator.credentials
-        self.env["FLOW_PASSWORD"] = given.password
-        auth = {"mode": "password", "username": given.username, "password": {"env": "FLOW_PASSWORD"}}
-        keys = {"platform": "qualys_flow", "base_url": url, "auth": auth, "settle": "0s"}
-        self.connections[name] = keys | {"requests_per_second": 0} | changes
+        self.connections[name] = platform_of(simulator).keys(name, simulator, url, self.env) | changes
 
     def write(self) -> None:
         """Write the configuration as it stands."""
@@ -117,7 +114,7 @@ def _toml(value: object) -> str:
 class Counted:
     """Does something when the simulator answers the n-th request, in its thread and before the answer leaves."""
 
-    def __init__(self, simulator: Simulator, number: int, act: Callable[[], object]) -> None:
+    def __init__(self, simulator: Tenant, number: int, act: Callable[[], object]) -> None:
         self._left = number
         self._act = act
         simulator.fault = self

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from syncer.config import Connection
+from syncer.config import Connection, SecretText
 from syncer.simulator import Attempt, Execution, Tenant, Workflow
 from syncer.simulator.platforms import simulated
 from tests.passes import Connect, settings
@@ -69,6 +69,19 @@ class Platform(ABC):
             "settle": timedelta(0),
         }
         return settings(**{**fixed, **changes})
+
+    def keys(self, name: str, simulator: Tenant, url: str, env: dict[str, str]) -> dict[str, object]:
+        """The table of a connection of this name, final at once; its secrets go into the environment."""
+        auth, options = self.auth(simulator)
+        shown: dict[str, object] = {}
+        for key, value in auth:
+            shown[key] = value
+            if isinstance(value, SecretText):
+                variable = f"{name}_{key}".upper()
+                env[variable] = value.get_secret_value()
+                shown[key] = {"env": variable}
+        fixed = {"platform": self.name, "base_url": url, "auth": shown}
+        return fixed | dict(options) | {"settle": "0s", "requests_per_second": 0}
 
     def tables(self, simulator: Tenant) -> dict[str, Table]:
         """Every table of this moment."""
