@@ -318,6 +318,14 @@ def test_a_step_that_never_ended_is_unknown_once_its_execution_has() -> None:
     assert [step.outcome for step in steps(begun)] == [Outcome.UNKNOWN]
 
 
+def test_nothing_seems_to_go_on_but_what_another_event_can_end() -> None:
+    named = steps(raw("ActivityTaskStarted", 1, stepName="a"), raw("MarkerRecorded", 2))
+    assert [step.ended_at is None for step in named] == [True, False]
+    (nameless,) = steps(raw("ActivityTaskScheduled", 1), raw("ActivityTaskStarted", 2))
+    assert (nameless.node_id, nameless.outcome) == ("ActivityTask", Outcome.UNKNOWN)
+    assert nameless.ended_at is not None
+
+
 def test_the_last_error_is_that_of_the_last_event_that_failed_and_says_why() -> None:
     assert last_error(events(*A_RUN)) == last_error(events(*reversed(A_RUN))) == "step sendMail failed"
     assert last_error(events(*A_RUN[:-1], raw("WorkflowExecutionFailed", 9))) == "no such mailbox"

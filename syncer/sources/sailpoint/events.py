@@ -101,18 +101,19 @@ class Events:
         kind = kind_of(record.text("type", column="status"))
         sent = record.raw("attributes")
         attributes, names = _object(sent), _object(sent)
+        node_id = _node_id(names, kind)
         given, made = self._payload(attributes, "input"), self._payload(attributes, "result", "output")
         return StepEvent(
             execution_id=execution_id,
             event_id=_event_id(Record.parse(raw)),
-            node_id=_node_id(names, kind),
+            node_id=node_id,
             node_name=_known(_object(sent).text("displayName")),
             node_type=kind.family,
             event_order=kind.order,
             status=kind.status,
             created_at=happened_at,
             started_at=happened_at if kind.order in _BEGINNINGS else None,
-            ended_at=happened_at if kind.role is Role.END or kind.order == LAST else None,
+            ended_at=None if _goes_on(kind, node_id) else happened_at,
             outcome=kind.outcome,
             role=kind.role,
             message=_message(_object(sent)),
@@ -169,6 +170,17 @@ def _node_id(names: Record, kind: Kind) -> str:
         return names.identity(*_NAMES)
     except RecordError:
         return kind.family[:LONGEST_NAME]
+
+
+def _goes_on(kind: Kind, node_id: str) -> bool:
+    """Whether something lasts from this event on, until another says that it ended.
+
+    A begin without a name, or what nobody knows, is a moment: no end will ever be its own, and a step that seems
+    open is read again in vain.
+    """
+    if node_id == TRIGGER:
+        return kind.order != LAST
+    return kind.role is Role.BEGIN and node_id != kind.family
 
 
 def _event_id(record: Record) -> str:
