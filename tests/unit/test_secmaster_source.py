@@ -248,6 +248,24 @@ def test_a_server_that_serves_fewer_than_asked_hides_no_row() -> None:
     assert all(page.size in (25, 7, 0) for page in found)
 
 
+@pytest.mark.parametrize("count", ["all", "page", "none"])
+def test_a_list_too_long_for_one_answer_is_read_in_smaller_parts(count: str) -> None:
+    short = listing(57, count=count)
+
+    def answer(asked: Asked) -> bytes:
+        return short(asked) if int(asked.query["limit"]) <= 6 else instances(["x" * 5000])
+
+    platform = Platform(answer)
+    found = with_source(platform, list_day, page_size=25, max_response_bytes=2000)
+    assert ids(found) == [f"e{each}" for each in range(57)]
+    assert [query["limit"] for query in platform.queries][:4] == ["25", "12", "6", "6"]
+
+
+def test_an_instance_too_long_for_any_answer_is_told_and_not_left_out() -> None:
+    with pytest.raises(TooLarge):
+        with_source(Platform(lambda _: instances(["x" * 5000])), list_day, max_response_bytes=2000)
+
+
 def test_totals_that_differ_within_a_page_are_none() -> None:
     totals = iter([30, 29])
     platform = Platform(

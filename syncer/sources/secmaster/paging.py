@@ -9,7 +9,7 @@ from __future__ import annotations
 from syncer.decode.answer import Listing, parse_items
 from syncer.decode.record import Record
 from syncer.errors import ContractError
-from syncer.http import Client, Incomplete
+from syncer.http import Client, Incomplete, TooLarge
 
 LARGEST = 100
 """Rows that a page may have."""
@@ -26,36 +26,54 @@ class Lists:
     def __init__(self, client: Client, page_size: int) -> None:
         self._client = client
         self.page_size = min(page_size, LARGEST)
+        self._bearable = self.page_size
         self._counts_pages = False
 
     @property
     def dialect(self) -> str:
         """How pages are asked for, and whether totals are told."""
         counted = "the count is of the page" if self._counts_pages else "the count is of all"
-        return f"offset and limit, {self.page_size} rows a page; {counted}"
+        return f"offset and limit, {self._bearable} rows a page; {counted}"
 
     def reaches(self, page: int) -> bool:
         """Whether offsets reach to the end of the page."""
         return page * self.page_size <= REACH
 
     async def page(self, path: str, endpoint: str, items: str, page: int, query: Query) -> Listing:
-        """One page, filled up as long as the count says that a short answer is not the end."""
-        first, end = (page - 1) * self.page_size, page * self.page_size
+        """One page, filled up by further answers where the first is short of it and not the end."""
         if not self.reaches(page):
             raise ContractError(f"there are more {endpoint} than page numbers reach ({REACH:,})")
+        first, end = (page - 1) * self.page_size, page * self.page_size
         rows: list[bytes] = []
         totals: set[int | None] = set()
         while True:
             start = first + len(rows)
-            asked = [("offset", str(start)), ("limit", str(end - start)), *query]
+            part, is_full = await self._part(path, endpoint, items, (start, end - start), query)
+            rows += part.items
+            totals.add(part.total)
+            has_more = is_full or (part.total is not None and start + len(part.items) < part.total)
+            if not part.items or not has_more or len(rows) >= self.page_size:
+                # Totals that differ say that rows came or went between the answers: none of them can be trusted.
+                return Listing(totals.pop() if len(totals) == 1 else None, rows)
+
+    async def _part(
+        self, path: str, endpoint: str, items: str, span: tuple[int, int], query: Query
+    ) -> tuple[Listing, bool]:
+        """The rows of a span (offset, limit), fewer where so many are too long for one answer; and whether these are
+        as many as were asked for."""
+        offset, wanted = span
+        limit = min(wanted, self._bearable)
+        asked = [("offset", str(offset)), ("limit", str(limit)), *query]
+        try:
             part = await self._client.get(
                 path, asked, endpoint=endpoint, parse=lambda body: parse_list(body, items)
             )
-            rows += part.items
-            totals.add(self._total(part, start))
-            if not part.items or len(rows) >= min(end, part.total or 0) - first:
-                # Totals that differ say that rows came or went between the answers: none of them can be trusted.
-                return Listing(totals.pop() if len(totals) == 1 else None, rows)
+        except TooLarge:
+            if limit == 1:
+                raise
+            self._bearable = limit // 2
+            return await self._part(path, endpoint, items, span, query)
+        return Listing(self._total(part, offset), part.items), len(part.items) >= limit
 
     def _total(self, part: Listing, start: int) -> int | None:
         """What the answer tells of all rows; a count that leaves out those before it is of the page alone."""
