@@ -226,6 +226,15 @@ def test_an_id_fits_a_key_however_long_its_parts_are() -> None:
     assert len(event.node_id.encode()) <= 512
 
 
+@pytest.mark.parametrize("event_type", ["password=x", "two words", "x" * 101, "grün"])
+def test_a_type_that_is_no_plain_word_is_in_no_key(event_type: str) -> None:
+    one, other = events(raw(event_type), raw(f"{event_type}!"))
+    assert one.event_id != other.event_id
+    assert not any(event_type in key for key in (one.event_id, one.node_id, other.event_id))
+    assert (one.node_id, one.node_type, one.status) == ("unknown", event_type, event_type)
+    assert one.ended_at is not None
+
+
 @pytest.mark.parametrize(
     "attributes", [b"[" * 100_000 + b"]" * 100_000, b'{"a":"\\ud800"}', b'{"a":1e400}', b'{"a":"\xff"}']
 )

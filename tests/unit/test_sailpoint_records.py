@@ -111,7 +111,7 @@ def test_the_sample_workflow_is_this_row() -> None:
         definition=workflow.definition,
         extra=workflow.extra,
         nodes=workflow.nodes,
-        hint="2 0 2023-12-05T15:18:27.699132301Z",
+        hint=workflow.hint,
     )
     assert parsed(workflow.definition) == parsed(WORKFLOW)["definition"]
     assert parsed(workflow.extra) == {

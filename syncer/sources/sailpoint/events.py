@@ -34,7 +34,7 @@ EXECUTION = "WorkflowExecution"
 UNKNOWN = "unknown"
 
 LONGEST_NAME = 100
-"""Characters of a type that an id holds: it must not grow beyond what a key may be."""
+"""Characters of a type or time that an id holds: it must not grow beyond what a key may be."""
 
 LAST = 4
 """The `event_order` of what ends the whole execution: of equal times it comes last."""
@@ -67,6 +67,7 @@ _STATES = {
     "Terminated": _State(Role.END, Outcome.CANCELED, 3),
 }
 _TYPE = re.compile(rf"(?:Start(?=Child))?(\w+?)({'|'.join(_STATES)})", re.ASCII)
+_PLAIN = re.compile(rf"\w{{1,{LONGEST_NAME}}}", re.ASCII)
 _BEGINNINGS = (1, 2)
 _OF_STEPS = ("ActivityTask", "ChildWorkflowExecution")
 _NAMES = ("stepName", "technicalName", "displayName")
@@ -169,7 +170,7 @@ def _node_id(names: Record, kind: Kind) -> str:
     try:
         return names.identity(*_NAMES)
     except RecordError:
-        return kind.family[:LONGEST_NAME]
+        return _word(kind.family)
 
 
 def _goes_on(kind: Kind, node_id: str) -> bool:
@@ -180,16 +181,20 @@ def _goes_on(kind: Kind, node_id: str) -> bool:
     """
     if node_id == TRIGGER:
         return kind.order != LAST
-    return kind.role is Role.BEGIN and node_id != kind.family
+    return kind.role is Role.BEGIN and node_id != _word(kind.family)
 
 
 def _event_id(record: Record) -> str:
     """When, what, and a digest of all it says: the source gives events no id."""
     timestamp, event_type = record.text("timestamp"), record.text("type")
     said = _canonical(record.raw("attributes"))
-    parts = [str(timestamp)[:LONGEST_NAME], str(event_type or UNKNOWN)[:LONGEST_NAME]]
     digest = blake2b("\0".join([str(timestamp), str(event_type), ""]).encode() + said, digest_size=8)
-    return "-".join([*parts, digest.hexdigest()])
+    return "-".join([str(timestamp)[:LONGEST_NAME], _word(event_type), digest.hexdigest()])
+
+
+def _word(event_type: Text) -> str:
+    """A type as part of a key, which is never redacted: only where it is the plain word that types are."""
+    return event_type if isinstance(event_type, str) and _PLAIN.fullmatch(event_type) else UNKNOWN
 
 
 def _canonical(raw: bytes | UnsetType) -> bytes:

@@ -7,6 +7,7 @@ missing identity makes a record unusable. Pure: no I/O, no HTTP. The fields: doc
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from hashlib import blake2b
 
 from msgspec import UNSET
 
@@ -102,4 +103,6 @@ def _hint(raw: bytes) -> str | None:
         told.integer("failureCount"),
         told.text("modified"),
     )
-    return f"{runs} {failures} {modified}" if isinstance(runs, int) else None
+    if not isinstance(runs, int):
+        return None
+    return blake2b(f"{runs} {failures} {modified}".encode(), digest_size=16).hexdigest()
