@@ -82,7 +82,7 @@ class SecMaster(Platform):
         return Table("execution_id", columns, rows)
 
     def step_events(self, simulator: Tenant) -> Table:
-        """A record has no id: it is the n-th of its node."""
+        """A record has no id: it is the n-th of its node, twins in the order in which they are folded."""
         columns = "node_type, status, created_at, started_at, ended_at, message"
         rows = {
             (a.execution_id, a.node_id, a.number): (
@@ -92,7 +92,8 @@ class SecMaster(Platform):
             )
             for a in attempts(simulator)
         }
-        rank = "row_number() OVER (PARTITION BY execution_id || ' ' || node_id ORDER BY created_at)"
+        node, order = "execution_id || ' ' || node_id", "extract(epoch FROM created_at) || event_id"
+        rank = f"row_number() OVER (PARTITION BY {node} ORDER BY {order})"
         return Table(f"execution_id, node_id, {rank}", columns, rows)
 
     def steps(self, simulator: Tenant) -> Table:
