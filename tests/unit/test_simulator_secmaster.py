@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -25,6 +26,9 @@ from syncer.simulator.secmaster.times import moment, read, written
 NOON = datetime(2026, 3, 18, 12, tzinfo=UTC)
 JSON = "application/json;charset=UTF-8"
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\+0800")
+
+# Of the sample, taken from the documents once.
+DIGEST = "7231f4257eebde925c51e49f6ff0e64ab590cc2d7ac7889128da2750beb8059c"
 
 # Tables 5 to 10 of the documents.
 INSTANCE = {
@@ -427,6 +431,7 @@ def test_the_sample_is_served_word_for_word_at_its_path() -> None:
 
 
 def test_the_sample_is_that_of_the_documents() -> None:
+    assert hashlib.sha256(seed("instances")).hexdigest() == DIGEST
     [sample] = json.loads(seed("instances"))["instances"]
     started_ms = read(sample["start_time"], "literal_z")
     assert started_ms == round(datetime(2025, 7, 18, 7, 11, 3, tzinfo=UTC).timestamp() * 1000)
