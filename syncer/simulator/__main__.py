@@ -54,8 +54,9 @@ def _live_on(simulator: Tenant) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m syncer.simulator", description="A simulated platform.")
-    usual, platforms = Outline(), list(simulated())
-    parser.add_argument("--platform", choices=platforms, default=platforms[0])
+    usual, platforms = Outline(), simulated()
+    windows = ", ".join(f"{each.Switches().rate_window:g} s ({name})" for name, each in platforms.items())
+    parser.add_argument("--platform", choices=platforms, default=next(iter(platforms)))
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--seed", type=int, default=usual.seed, help="of the history and of the faults")
     parser.add_argument("--workflows", type=int, default=usual.workflows)
@@ -63,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, default=usual.steps, help="nodes that run in an execution")
     parser.add_argument("--days", type=float, default=usual.days, help="how far the history goes back")
     parser.add_argument("--running", type=int, default=usual.running, help="executions still running")
-    parser.add_argument("--rate-limit", type=int, help="requests an hour")
+    parser.add_argument("--rate-limit", type=_count, help=f"requests in {windows}; 0: none at all")
     parser.add_argument(
         "--every", type=float, metavar="SECONDS", help="end what runs and begin anew so often"
     )
@@ -83,6 +84,12 @@ def _parser() -> argparse.ArgumentParser:
         help="another reading of the documents; a name that is none shows them all",
     )
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is no number of requests")
+    return int(text)
 
 
 def _rate(text: str) -> float:

@@ -22,7 +22,7 @@ class Limiter:
     def take(self, limit: int | None, window: float, now_ms: int, *, is_told: bool = True) -> int:
         """Let one request in (0), or say how many seconds it has to wait; `window` is in seconds.
 
-        What is never told (`is_told`) need not be kept.
+        A limit of 0 lets nothing in. What is never told (`is_told`) need not be kept.
         """
         if limit is None:
             return 0
@@ -33,7 +33,8 @@ class Limiter:
         if len(self._taken_ms) < limit:
             self._taken_ms.append(now_ms)
             return 0
-        wait = max(1, math.ceil((self._taken_ms[0] + window_ms - now_ms) / 1000))
+        oldest_ms = self._taken_ms[0] if self._taken_ms else now_ms
+        wait = max(1, math.ceil((oldest_ms + window_ms - now_ms) / 1000))
         if is_told:
             self._wait_until_ms = max(self._wait_until_ms, now_ms + wait * 1000)
         return wait
