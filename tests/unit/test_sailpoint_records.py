@@ -132,14 +132,14 @@ def test_the_sample_workflows_steps_are_these_nodes() -> None:
         node_id="Send Email",
         name="Send Email",
         node_type="ACTION",
-        position=0,
+        position=1,
         next_node_ids=("success",),
         script="sp:send-email",
         inputs=mail.inputs,
     )
     assert parsed(mail.inputs)["recipientId.$"] == "$.identity.id"
     assert (end.node_id, end.node_type, end.position, end.next_node_ids, end.script, end.inputs) == (
-        "success", "success", 1, (), None, None,
+        "success", "success", 2, (), None, None,
     )  # fmt: skip
 
 
@@ -231,8 +231,11 @@ def test_fields_that_the_answer_does_not_carry_are_not_set() -> None:
 
 
 def nodes_of(workflow: Workflow) -> tuple[Node, ...]:
+    """The nodes of the definition, which come after the trigger."""
     assert isinstance(workflow.nodes, tuple)
-    return workflow.nodes
+    trigger, *nodes = workflow.nodes
+    assert (trigger.node_id, trigger.position) == ("trigger", 0)
+    return tuple(nodes)
 
 
 def with_steps(steps: object) -> tuple[Node, ...]:
@@ -266,7 +269,22 @@ def test_steps_that_cannot_be_read_cost_no_more_than_themselves(steps: object) -
 @pytest.mark.parametrize("definition", ['"text"', "[1]", "5", '{"steps":5}', "{}"])
 def test_a_definition_of_another_shape_is_kept_and_has_no_nodes(definition: str) -> None:
     workflow = read_workflow(b'{"id":"w1","definition":' + definition.encode() + b"}")
-    assert (workflow.definition, workflow.nodes) == (definition.encode(), ())
+    assert (workflow.definition, nodes_of(workflow)) == (definition.encode(), ())
+
+
+@pytest.mark.parametrize(
+    ("told", "name", "node_type"),
+    [
+        ({"type": "EVENT", "displayName": "Somebody joined"}, "Somebody joined", "EVENT"),
+        ({"type": "", "displayName": None}, "Trigger", None),
+        ("none", "Trigger", None),
+    ],
+)
+def test_what_starts_a_workflow_is_its_first_node(told: object, name: str, node_type: str | None) -> None:
+    workflow = a_workflow(definition={"start": "a", "steps": {"a": {}}}, trigger=told)
+    assert isinstance(workflow.nodes, tuple)
+    trigger, following = workflow.nodes
+    assert (trigger.name, trigger.node_type, trigger.next_node_ids) == (name, node_type, (following.node_id,))
 
 
 def test_a_list_without_definitions_says_nothing_of_nodes() -> None:

@@ -1,4 +1,4 @@
-"""The nodes in a workflow's definition: {start, steps: {<name>: {type, actionId, nextStep, attributes, ...}}}.
+"""The nodes of a workflow: its trigger, and those in {start, steps: {<name>: {type, actionId, nextStep, ...}}}.
 
 Invariant: nodes are read as far as they can be, and what cannot be read costs nothing else (docs/sailpoint.md,
 Records).
@@ -15,17 +15,41 @@ from syncer.decode.scan import first, members
 from syncer.errors import RecordError
 from syncer.model import Node, Text
 
+TRIGGER = "trigger"
+"""The node that stands for what starts a workflow; events of an execution as a whole belong to it."""
 
-def read_nodes(definition: bytes) -> tuple[Node, ...]:
-    """The nodes in the definition's order; the name of a step is its id."""
-    nodes: dict[str, Node] = {}
-    for position, (name, raw) in enumerate(_steps(definition)):
+
+def read_nodes(definition: bytes, trigger: bytes) -> tuple[Node, ...]:
+    """The trigger and the nodes in the definition's order; the name of a step is its id."""
+    nodes = {TRIGGER: _trigger(trigger, definition)}
+    for position, (name, raw) in enumerate(_steps(definition), start=1):
         try:
             node = _node(name, Record.parse(raw), position)
         except RecordError:
             continue
         nodes[node.node_id] = node
     return tuple(nodes.values())
+
+
+def _trigger(trigger: bytes, definition: bytes) -> Node:
+    told, start = _object(trigger), _known(_object(definition).text("start"))
+    inputs = told.json("attributes")
+    return Node(
+        node_id=TRIGGER,
+        name=_known(told.text("displayName")) or "Trigger",
+        node_type=_known(told.text("type")) or None,
+        position=0,
+        next_node_ids=(start,) if start else (),
+        script=None,
+        inputs=inputs if isinstance(inputs, bytes) else None,
+    )
+
+
+def _object(raw: bytes) -> Record:
+    try:
+        return Record.parse(raw)
+    except RecordError:
+        return Record({})
 
 
 def _steps(definition: bytes) -> list[tuple[bytes, bytes]]:

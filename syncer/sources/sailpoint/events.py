@@ -25,9 +25,7 @@ from syncer.decode.scan import first
 from syncer.errors import RecordError
 from syncer.model import Document, Outcome, Page, Role, StepEvent, Text
 from syncer.sources.records import to_page
-
-TRIGGER = "trigger"
-"""The node that events of the execution as a whole belong to."""
+from syncer.sources.sailpoint.definition import TRIGGER
 
 EXECUTION = "WorkflowExecution"
 
@@ -66,6 +64,7 @@ _STATES = {
     "Canceled": _State(Role.END, Outcome.CANCELED, 3),
     "Terminated": _State(Role.END, Outcome.CANCELED, 3),
 }
+_FAILED = {word for word, state in _STATES.items() if state.outcome is Outcome.FAILED}
 _TYPE = re.compile(rf"(?:Start(?=Child))?(\w+?)({'|'.join(_STATES)})", re.ASCII)
 _PLAIN = re.compile(rf"\w{{1,{LONGEST_NAME}}}", re.ASCII)
 _BEGINNINGS = (1, 2)
@@ -146,7 +145,7 @@ def kind_of(event_type: Text) -> Kind:
 
 def last_error(events: Iterable[StepEvent]) -> Text:
     """What the last event that failed says; UNSET where none says anything."""
-    failed = [event for event in events if event.outcome is Outcome.FAILED and event.message]
+    failed = [event for event in events if event.message and event.status in _FAILED]
     return max(failed, key=in_time).message if failed else UNSET
 
 
@@ -156,12 +155,9 @@ def in_time(event: StepEvent) -> tuple[datetime, int, str]:
 
 
 def _of_execution(family: str, status: str, state: _State | None) -> Kind:
-    """A note for the trigger, which has done its work once there is any event; only its last word says otherwise."""
-    if state is None:
-        return Kind(family, status, Role.NOTE, Outcome.SUCCEEDED, None)
-    outcome = state.outcome if state.outcome.is_terminal else Outcome.SUCCEEDED
-    is_last = family == EXECUTION and state.role is Role.END
-    return Kind(family, status, Role.NOTE, outcome, LAST if is_last else state.order)
+    """A note for the trigger, which has done its work once there is any event, whatever becomes of the execution."""
+    is_last = family == EXECUTION and state is not None and state.role is Role.END
+    return Kind(family, status, Role.NOTE, Outcome.SUCCEEDED, LAST if is_last else state and state.order)
 
 
 def _node_id(names: Record, kind: Kind) -> str:
@@ -177,11 +173,9 @@ def _goes_on(kind: Kind, node_id: str) -> bool:
     """Whether something lasts from this event on, until another says that it ended.
 
     A begin without a name, or what nobody knows, is a moment: no end will ever be its own, and a step that seems
-    open is read again in vain.
+    open is read again in vain. A trigger has no end of its own: with the execution's it would be the longest step.
     """
-    if node_id == TRIGGER:
-        return kind.order != LAST
-    return kind.role is Role.BEGIN and node_id != _word(kind.family)
+    return node_id == TRIGGER or (kind.role is Role.BEGIN and node_id != _word(kind.family))
 
 
 def _event_id(record: Record) -> str:

@@ -34,6 +34,7 @@ def read_workflow(raw: bytes) -> Workflow:
     record = Record.parse(raw)
     hint = _hint(raw)
     definition = record.json("definition")
+    trigger = Record.parse(raw).raw("trigger")
     return Workflow(
         workflow_id=record.identity("id"),
         name=record.text("name"),
@@ -45,7 +46,7 @@ def read_workflow(raw: bytes) -> Workflow:
         updated_at=record.time_iso("modified"),
         definition=definition,
         extra=record.extra(),
-        nodes=read_nodes(definition) if isinstance(definition, bytes) else UNSET,
+        nodes=read_nodes(definition, trigger or b"") if isinstance(definition, bytes) else UNSET,
         hint=hint,
     )
 
