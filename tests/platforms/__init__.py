@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+import pytest
 from pydantic import BaseModel
 
 from syncer.config import Connection, SecretText
-from syncer.simulator import Attempt, Execution, Tenant, Workflow
+from syncer.simulator import Attempt, Clock, Execution, Outline, Tenant, Workflow
 from syncer.simulator.platforms import simulated
 from tests.passes import Connect, settings
 
@@ -39,6 +40,9 @@ class Table(NamedTuple):
 class Platform(ABC):
     """One platform: how to reach its simulator, and what a warehouse should hold of it."""
 
+    reopens = True
+    """Whether what has ended may run again."""
+
     def __init__(self, name: str) -> None:
         self.name = name
         self.simulation = simulated()[name]
@@ -50,9 +54,10 @@ class Platform(ABC):
         connect: Connect = self.source.connect
         return connect
 
-    def simulate(self, *given: Any, **named: Any) -> Tenant:
-        """A tenant of the simulator."""
-        tenant: Tenant = self.simulation.Simulator(*given, **named)
+    def simulate(self, outline: Outline, *, clock: Clock | None = None, **readings: Any) -> Tenant:
+        """A tenant of the simulator that reads its documents in this way."""
+        switches = self.simulation.Switches(**readings)
+        tenant: Tenant = self.simulation.Simulator(outline, switches=switches, clock=clock)
         return tenant
 
     def connection(self, simulator: Tenant, url: str, **changes: Any) -> Connection:
@@ -114,6 +119,11 @@ def platforms() -> dict[str, Platform]:
     names = sorted(module.name for module in pkgutil.iter_modules(__path__))
     found = {name: importlib.import_module(f"{__name__}.{name}") for name in names}
     return {name: module.PLATFORM for name, module in found.items()}
+
+
+def each_platform() -> pytest.MarkDecorator:
+    """Runs a test of `platform` for all of them."""
+    return pytest.mark.parametrize("platform", platforms().values(), ids=platforms().keys())
 
 
 def platform_of(simulator: Tenant) -> Platform:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel
 
 from syncer.config import SecretText
-from syncer.simulator import Attempt, Tenant
+from syncer.simulator import Attempt, Execution, Tenant
 from syncer.sources.qualys_flow import Options, PasswordAuth
-from tests.platforms import Platform, Table, at, attempts, listed, served
+from tests.platforms import Key, Platform, Table, at, listed, served
 
 
 class QualysFlow(Platform):
@@ -47,11 +48,11 @@ class QualysFlow(Platform):
                 *(v.node_id, v.order, v.status),
                 *(at(v.created_ms), at(v.started_ms), at(v.ended_ms), v.message),
             )
-            for execution in served(simulator)
+            for execution in _told(simulator)
             for v in execution.events
         }
         columns = "node_id, event_order, status, created_at, started_at, ended_at, message"
-        return Table("execution_id, event_id", columns, rows)
+        return Table("execution_id, event_id", columns, rows, _unserved(simulator, rows))
 
     def steps(self, simulator: Tenant) -> Table:
         columns = "node_name, node_type, status, outcome, message, started_at, ended_at, event_count"
@@ -60,18 +61,39 @@ class QualysFlow(Platform):
                 *(a.node_name, a.node_type, a.status, a.outcome, a.message),
                 *(at(a.started_ms), at(a.ended_ms), len(a.events)),
             )
-            for a in attempts(simulator)
+            for a in _attempts(simulator)
         }
-        return Table("execution_id, node_id, attempt", columns, rows)
+        return Table("execution_id, node_id, attempt", columns, rows, _unserved(simulator, rows))
 
     def step_io(self, simulator: Tenant) -> Table:
         """While a step runs its payloads may not be served with the list, and are not asked for alone."""
         rows = {
             _key(a): (a.given.redacted, None if a.made is None else a.made.redacted)
-            for a in attempts(simulator)
+            for a in _attempts(simulator)
         }
-        running = frozenset(_key(a) for a in attempts(simulator) if a.ended_ms is None)
-        return Table("execution_id, node_id, attempt", "input, output", rows, running)
+        running = frozenset(_key(a) for a in _attempts(simulator) if a.ended_ms is None)
+        unserved = _unserved(simulator, rows)
+        return Table("execution_id, node_id, attempt", "input, output", rows, running | unserved)
+
+
+def _told(simulator: Tenant) -> list[Execution]:
+    """What is served with its steps: the oldest may be without."""
+    if simulator.switches.aged_steps == "served":
+        return served(simulator)
+    kept_ms = simulator.clock.now_ms() - round((simulator.switches.horizon_days - 1) * 86_400_000)
+    return [execution for execution in served(simulator) if execution.created_ms >= kept_ms]
+
+
+def _attempts(simulator: Tenant) -> list[Attempt]:
+    return [attempt for execution in _told(simulator) for attempt in execution.attempts]
+
+
+def _unserved(simulator: Tenant, rows: Iterable[Key]) -> frozenset[Key]:
+    """Steps of what runs, where they are served only once it has ended."""
+    if simulator.switches.running_steps_served:
+        return frozenset()
+    running = {e.id for e in served(simulator) if e.ended_ms is None}
+    return frozenset(key for key in rows if key[0] in running)
 
 
 def _key(attempt: Attempt) -> tuple[Any, ...]:

@@ -35,6 +35,8 @@ def _of_actions(column: str) -> str:
 class SailPoint(Platform):
     """Its truth is the simulator's in SailPoint's words, its steps are told by the events of histories."""
 
+    reopens = False  # a history only grows: after its last event there is none
+
     def auth(self, simulator: Tenant) -> tuple[BaseModel, BaseModel]:
         known = simulator.credentials
         platform = self.source.PLATFORM
