@@ -7,11 +7,14 @@ know a platform.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from syncer.decode.answer import Listing
 from syncer.decode.record import Record
-from syncer.errors import RecordError
+from syncer.errors import ContractError, RecordError
 from syncer.model import Page, Reject, Row
+
+Answer = TypeVar("Answer")
 
 
 def to_page(listing: Listing, read: Callable[[bytes], Row], *, named_by: Sequence[str]) -> Page[Row]:
@@ -24,6 +27,17 @@ def to_page(listing: Listing, read: Callable[[bytes], Row], *, named_by: Sequenc
         except RecordError as error:
             rejects.append(Reject(raw=raw, reason=error.message, identity=_name(raw, named_by)))
     return Page(rows=tuple(rows), rejects=tuple(rejects), total=listing.total)
+
+
+def asked_for(what: str, read: Callable[[], Answer], is_it: Callable[[Answer], bool]) -> Answer:
+    """The record that was asked for by its id; ContractError where it came without one, or is another."""
+    try:
+        answer = read()
+    except RecordError as error:
+        raise ContractError(f"the {what} asked for came without identity: {error.message}") from error
+    if not is_it(answer):
+        raise ContractError("the answer holds another record than the one asked for")
+    return answer
 
 
 def _name(raw: bytes, named_by: Sequence[str]) -> str | None:

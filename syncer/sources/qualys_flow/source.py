@@ -9,24 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 from msgspec import UNSET, structs
 
 from syncer.config import Connection
 from syncer.decode.answer import parse_object
 from syncer.decode.times import to_iso_ms
-from syncer.errors import ContractError, NotFound, RecordError
+from syncer.errors import ContractError, NotFound
 from syncer.http import Client, TooLarge, Traffic, segment
 from syncer.model import Document, Execution, ExecutionRef, Look, Page, StepAnswer, Window, Workflow
 from syncer.sources import Order, Paging
 from syncer.sources.qualys_flow.paging import Lists
 from syncer.sources.qualys_flow.records import Records
 from syncer.sources.qualys_flow.steps import PREFIX, Steps, is_whole
+from syncer.sources.records import asked_for
 
 TICK = timedelta(milliseconds=1)
-
-Record = TypeVar("Record", Workflow, Execution)
 
 
 class QualysFlow:
@@ -86,11 +84,9 @@ class QualysFlow:
         """One workflow with its definition."""
         path = f"{PREFIX}/workflows/{segment(workflow_id)}"
         raw = await self.client.get(path, endpoint="workflow", parse=parse_object)
-        try:
-            workflow = self._records.workflow(raw)
-        except RecordError as error:
-            raise _unusable("workflow", error) from error
-        return _asked_for(workflow, is_it=workflow.workflow_id == workflow_id)
+        return asked_for(
+            "workflow", lambda: self._records.workflow(raw), lambda it: it.workflow_id == workflow_id
+        )
 
     async def list_executions(
         self,
@@ -157,11 +153,11 @@ class QualysFlow:
             endpoint="execution",
             parse=parse_object,
         )
-        try:
-            execution, nested = self._records.execution_with_steps(raw)
-        except RecordError as error:
-            raise _unusable("execution", error) from error
-        _asked_for(execution, is_it=execution.execution_id == ref.execution_id)
+        execution, nested = asked_for(
+            "execution",
+            lambda: self._records.execution_with_steps(raw),
+            lambda it: it[0].execution_id == ref.execution_id,
+        )
         return Look(execution=execution, steps=self._nested(nested, ref) if with_steps else None)
 
     def _nested(self, nested: bytes | None, ref: ExecutionRef) -> StepAnswer | None:
@@ -172,13 +168,3 @@ class QualysFlow:
         except ValueError:
             return None
         return answer if is_whole(answer, with_payloads=self._with_payloads) else None
-
-
-def _unusable(what: str, error: RecordError) -> ContractError:
-    return ContractError(f"the {what} asked for came without identity: {error.message}")
-
-
-def _asked_for(record: Record, *, is_it: bool) -> Record:
-    if not is_it:
-        raise ContractError("the answer holds another record than the one asked for")
-    return record

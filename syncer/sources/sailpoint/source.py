@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TypeVar
 
 from syncer.config import Connection
 from syncer.decode.answer import parse_items, parse_object
 from syncer.decode.scan import first
-from syncer.errors import ContractError, NotFound, RecordError
+from syncer.errors import ContractError, NotFound
 from syncer.http import Traffic
 from syncer.model import Execution, ExecutionRef, Look, Page, StepAnswer, Window, Workflow
 from syncer.sources import Order, Paging
+from syncer.sources.records import asked_for
 from syncer.sources.sailpoint.access import Access
 from syncer.sources.sailpoint.api import Api
 from syncer.sources.sailpoint.events import Events
@@ -24,8 +24,6 @@ from syncer.sources.sailpoint.lists import TICK, Lists
 from syncer.sources.sailpoint.records import read_execution, read_workflow
 from syncer.sources.sailpoint.routes import Routes
 from syncer.sources.sailpoint.steps import Steps
-
-Record = TypeVar("Record", Workflow, Execution)
 
 
 class SailPoint:
@@ -81,11 +79,7 @@ class SailPoint:
     async def read_workflow(self, workflow_id: str) -> Workflow:
         """One workflow with its definition."""
         raw = await self._api.get(self._routes.workflow(workflow_id), endpoint="workflow", parse=parse_object)
-        try:
-            workflow = read_workflow(raw)
-        except RecordError as error:
-            raise _unusable("workflow", error) from error
-        return _asked_for(workflow, is_it=workflow.workflow_id == workflow_id)
+        return asked_for("workflow", lambda: read_workflow(raw), lambda it: it.workflow_id == workflow_id)
 
     async def list_executions(
         self, partition: str, window: Window, page: int, *, counted: bool = False
@@ -101,11 +95,10 @@ class SailPoint:
         """One execution, as an object or a list of one; its history is a request of its own."""
         path = self._routes.execution(ref.execution_id)
         raw = await self._api.get(path, endpoint="execution", parse=_parse_one)
-        try:
-            execution = read_execution(raw)
-        except RecordError as error:
-            raise _unusable("execution", error) from error
-        return Look(execution=_asked_for(execution, is_it=execution.execution_id == ref.execution_id))
+        execution = asked_for(
+            "execution", lambda: read_execution(raw), lambda it: it.execution_id == ref.execution_id
+        )
+        return Look(execution=execution)
 
     async def read_steps(self, ref: ExecutionRef) -> StepAnswer:
         """All events of an execution, with the error of the last that failed."""
@@ -130,13 +123,3 @@ def _parse_one(body: bytes) -> bytes:
         return parse_object(body)
     (raw,) = parse_items(body).items
     return raw
-
-
-def _unusable(what: str, error: RecordError) -> ContractError:
-    return ContractError(f"the {what} asked for came without identity: {error.message}")
-
-
-def _asked_for(record: Record, *, is_it: bool) -> Record:
-    if not is_it:
-        raise ContractError("the answer holds another record than the one asked for")
-    return record

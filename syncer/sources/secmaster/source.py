@@ -15,11 +15,11 @@ from msgspec import structs
 from syncer.config import Connection
 from syncer.decode.answer import Listing, parse_object
 from syncer.decode.times import to_iso_ms
-from syncer.errors import ContractError, NotFound, RecordError
+from syncer.errors import ContractError, NotFound
 from syncer.http import Client, TooLarge, Traffic, segment
 from syncer.model import Execution, ExecutionRef, Look, Page, StepAnswer, Window, Workflow
 from syncer.sources import Order, Paging
-from syncer.sources.records import to_page
+from syncer.sources.records import asked_for, to_page
 from syncer.sources.secmaster.access import Options
 from syncer.sources.secmaster.paging import REACH, Lists
 from syncer.sources.secmaster.records import Records
@@ -112,12 +112,9 @@ class SecMaster:
     async def _workflow_in(self, workspace: str, workflow_id: str) -> Workflow:
         path = f"{self._soc(workspace)}/workflows/{segment(workflow_id)}"
         raw = await self.client.get(path, endpoint="workflow", parse=parse_object)
-        try:
-            workflow = self._records.workflow(raw)
-        except RecordError as error:
-            raise _unusable("workflow", error) from error
-        _check(is_it=workflow.workflow_id == workflow_id)
-        return workflow
+        return asked_for(
+            "workflow", lambda: self._records.workflow(raw), lambda it: it.workflow_id == workflow_id
+        )
 
     async def list_executions(
         self,
@@ -194,11 +191,11 @@ class SecMaster:
             endpoint="execution",
             parse=parse_object,
         )
-        try:
-            look = self._records.look(raw)
-        except RecordError as error:
-            raise _unusable("instance", error) from error
-        _check(is_it=look.execution.execution_id == ref.execution_id)
+        look = asked_for(
+            "instance",
+            lambda: self._records.look(raw),
+            lambda it: it.execution.execution_id == ref.execution_id,
+        )
         return look if with_steps else structs.replace(look, steps=None)
 
 
@@ -208,12 +205,3 @@ _LISTS = {"workflows": ("/workflows", "workflows"), "executions": ("/workflows/i
 def _as_sent(instant: datetime) -> str:
     """A literal Z and then the offset (docs/secmaster.md, Times)."""
     return f"{to_iso_ms(instant)}+0000"
-
-
-def _unusable(what: str, error: RecordError) -> ContractError:
-    return ContractError(f"the {what} asked for came without identity: {error.message}")
-
-
-def _check(*, is_it: bool) -> None:
-    if not is_it:
-        raise ContractError("the answer holds another record than the one asked for")
