@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
+from zlib import crc32
 
 from pydantic import BaseModel
 
@@ -28,7 +29,8 @@ class Simulated:
         self.platform = platform
         self.url = ""
         self._spec = platforms()[platform]
-        self._world = simulated()[platform].Simulator(Outline(workflows=WORKFLOWS, executions=executions))
+        outline = Outline(seed=crc32(platform.encode()), workflows=WORKFLOWS, executions=executions)
+        self._world = simulated()[platform].Simulator(outline)
 
     @contextmanager
     def serving(self) -> Iterator[None]:

@@ -58,11 +58,15 @@ class Span(Struct, frozen=True, kw_only=True):
 
 
 class Portion(Struct, frozen=True, kw_only=True):
-    """What one answer adds, to be committed as one: new rows, rejects, and how far the window is covered now."""
+    """What one answer adds, to be committed as one: new rows, rejects, and how far the window is covered now.
+
+    `is_again` where a pass before brought the whole window already, and this one is to prove it.
+    """
 
     rows: tuple[Execution, ...] = ()
     rejects: tuple[Reject, ...] = ()
     asked: Asked | None = None
+    is_again: bool = False
     covered: datetime | None = None
     span: Span | None = None
 

@@ -18,12 +18,13 @@ from syncer.paging.answers import MAX_PASSES, Asked, Verdict, reject_key
 class Listing(Struct, Generic[Row], frozen=True, kw_only=True):
     """One answer of a list without windows; the last carries the verdict and the ids the source surely has.
 
-    `ids` is None where a reject has none: it may be any of those not listed.
+    `ids` is None where a reject has none: it may be any of those not listed. `is_again` as a `Portion` has it.
     """
 
     rows: tuple[Row, ...] = ()
     rejects: tuple[Reject, ...] = ()
     asked: Asked | None = None
+    is_again: bool = False
     verdict: Verdict | None = None
     ids: frozenset[str] | None = None
 
@@ -48,7 +49,7 @@ async def read_listing(
             rejects = tuple(each for each in page.rejects if reject_key(each) not in ids)
             ids |= {key(row) for row in rows} | {reject_key(each) for each in rejects}
             rejected |= {reject.identity for reject in rejects}
-            yield Listing(rows=rows, rejects=rejects, asked=asked)
+            yield Listing(rows=rows, rejects=rejects, asked=asked, is_again=previous is not None)
             is_short = page.size < page_size
             if not (rows or rejects) or (is_short and told is not None and len(ids) >= told):
                 break

@@ -122,7 +122,7 @@ class _Reader:
             current = _Pass()
             try:
                 async for portion in self._pass(current):
-                    yield portion
+                    yield structs.replace(portion, is_again=previous is not None)
             except _Disbelieved:
                 self.by_numbers, previous = True, None
                 continue

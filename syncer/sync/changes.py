@@ -60,7 +60,6 @@ async def _read_down(session: Session, lease: Lease, former: set[str], seen: See
         portion = Portion(rows=page.rows, rejects=page.rejects, asked=asked)
         loaded, _ = await session.commit(lease, partial(land, session, partition, portion, began, stay))
         seen.ids |= loaded.open_ids
-        session.report.rows["executions"] += len(page.rows)
         session.report.quarantined += len(page.rejects) + len(loaded.refused)
         entries = [_entry(session, row) for row in page.rows]
         newest = newest or entries[:KEPT]

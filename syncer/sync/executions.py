@@ -314,8 +314,9 @@ async def _read(
         loaded, noted = await session.commit(lease, write)
         if seen is not None:
             seen.ids |= loaded.open_ids
-        session.report.rows["executions"] += len(portion.rows)
-        session.report.quarantined += len(portion.rejects) + len(loaded.refused)
+        if not portion.is_again:
+            session.report.rows["executions"] += len(portion.rows)
+            session.report.quarantined += len(portion.rejects) + len(loaded.refused)
         session.report.missing += loaded.missing
         if portion.span is not None:
             _judge(session, lease.key.partition, portion.span, noted)

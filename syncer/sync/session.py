@@ -72,9 +72,9 @@ class Failure(Struct, frozen=True, kw_only=True):
 class Report(Struct, kw_only=True):
     """What a pass has done so far; the command line draws its progress and its exit code from it.
 
-    `rows` counts rows committed by table, of workflows and executions those found unchanged, too; `steps_read` the
-    executions whose steps were read, of those known to be due; `unserved` is the part of a backfill that lies beyond
-    the source's horizon.
+    `rows` counts rows committed by table, of workflows and executions those found unchanged, too, but not those read
+    once more to prove a window; `steps_read` the executions whose steps were read, of those known to be due;
+    `unserved` is the part of a backfill that lies beyond the source's horizon.
     """
 
     connection_id: str

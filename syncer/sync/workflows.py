@@ -78,8 +78,9 @@ async def _land(
 
     await session.commit(lease, write)
     session.chosen |= {row.workflow_id for row in chosen}
-    session.report.rows["workflows"] += len(rows)
-    session.report.quarantined += len(answer.rejects)
+    if not answer.is_again:
+        session.report.rows["workflows"] += len(rows)
+        session.report.quarantined += len(answer.rejects)
     for row in chosen:
         session.hints.note(row.workflow_id, row.hint, session.latest())
     listed += [row.workflow_id for row in chosen if is_chosen(row, only)]

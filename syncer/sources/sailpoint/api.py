@@ -49,9 +49,8 @@ class Api:
             return
         end = http_date(headers.get("sunset", ""))
         self.deprecated[endpoint] = f"until {end.date().isoformat()}" if end else ""
-        structlog.get_logger().warning(
-            "deprecated", connection=self._name, endpoint=endpoint, end=end and end.date().isoformat()
-        )
+        told = {"end": end.date().isoformat()} if end else {}
+        structlog.get_logger().warning("deprecated", connection=self._name, endpoint=endpoint, **told)
 
 
 def _is_deprecated(headers: Headers) -> bool:
