@@ -12,6 +12,7 @@ database there that is migrated already.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -37,6 +38,8 @@ OLDER = servers_to_test()[1:]
 def pytest_configure(config: pytest.Config) -> None:
     """Print what the torture tests noted; under pytest-xdist the controller reads no conftest but this one."""
     config.pluginmanager.register(Table(config))
+    # Started in the background a shell lets Ctrl-C be ignored, and so would all commands that inherit this.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

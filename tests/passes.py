@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -73,18 +74,32 @@ class Bench:
         """Make one pass."""
 
         async def once() -> Report:
-            writer = Writer(self.engine, self.clock.monotonic)
-            await writer.start()
-            gate = Gate(self.clock, at_once=connection.max_concurrency)
-            source = connect(connection, gate)
-            encoder = Encoder(Redactor(connection.redact_keys))
-            tenant = Tenant(connection=connection, source=source, gate=gate, writer=writer, encoder=encoder)
-            try:
+            async with self.tenant(connect, connection) as tenant:
                 return await work(Session(tenant))
-            finally:
-                await tenant.close()
 
         return asyncio.run(once())
+
+    @asynccontextmanager
+    async def tenant(self, connect: Connect, connection: Connection) -> AsyncIterator[Tenant]:
+        """A tenant with a writer and a gate of its own, closed afterwards."""
+        writer = self.writer()
+        await writer.start()
+        gate = Gate(self.clock, at_once=connection.max_concurrency)
+        tenant = Tenant(
+            connection=connection,
+            source=connect(connection, gate),
+            gate=gate,
+            writer=writer,
+            encoder=Encoder(Redactor(connection.redact_keys)),
+        )
+        try:
+            yield tenant
+        finally:
+            await tenant.close()
+
+    def writer(self) -> Writer:
+        """The way to the warehouse, not started yet."""
+        return Writer(self.engine, self.clock.monotonic)
 
     def rows(self, query: str) -> list[Any]:
         """What a query returns."""

@@ -57,21 +57,22 @@ class _Noted(Struct, frozen=True):
     """A finding that is open."""
 
     audit_id: int
-    verdict: str
-    window: Window
-    is_debt: bool
+    finding: Finding
 
 
 def note_window(db: Connection, connection_id: str, partition: str, finding: Finding, now: datetime) -> bool:
     """Record a finding, in the transaction that moves the watermark and before that; returns whether it is news."""
     mark = watermark(db, connection_id, partition).watermark_at
-    noted = [each for each in _open(db, connection_id, partition) if each.verdict == finding.verdict]
-    joined = [each for each in noted if _goes_on(each, finding, mark)]
+    joined = [
+        each
+        for each in _open(db, connection_id, partition)
+        if each.finding.verdict == finding.verdict and _goes_on(each.finding.window, finding, mark)
+    ]
     values = {
         "told_total": finding.told,
         "read_ids": finding.read,
         "last_seen_at": now,
-        **_bounds(_joint(joined, finding, mark)),
+        **_bounds(_joint([each.finding for each in joined], finding.window, mark)),
     }
     if not joined:
         own = {"connection_id": connection_id, "stream": EXECUTIONS, "partition": partition}
@@ -89,13 +90,13 @@ def resolve_windows(db: Connection, connection_id: str, partition: str, proved: 
 
     Like `note_window` it comes before the watermark moves. Lost spans stay.
     """
-    noted = [each for each in _open(db, connection_id, partition) if each.verdict != LOST]
+    noted = [each for each in _open(db, connection_id, partition) if each.finding.verdict != LOST]
     mark = watermark(db, connection_id, partition).watermark_at if noted else None
     closed = 0
     for each in noted:
-        rest = _rest(each.window, proved, None if each.is_debt else mark)
+        rest = _rest(each.finding, proved, mark)
         values = {"resolved_at": now} if rest is None else _bounds(rest)
-        if rest != each.window:
+        if rest != each.finding.window:
             db.execute(update(window_audit).where(window_audit.c.audit_id == each.audit_id).values(**values))
         closed += rest is None
     return closed
@@ -150,20 +151,19 @@ def _open(db: Connection, connection_id: str, partition: str) -> list[_Noted]:
         .order_by(table.audit_id)
         .with_for_update()
     )
-    findings = [
-        (audit_id, Finding(Window(start, end), verdict, told, read))
+    return [
+        _Noted(audit_id, Finding(Window(start, end), verdict, told, read))
         for audit_id, verdict, start, end, told, read in rows
     ]
-    return [_Noted(audit_id, each.verdict, each.window, each.is_debt) for audit_id, each in findings]
 
 
-def _goes_on(noted: _Noted, finding: Finding, mark: datetime | None) -> bool:
-    """Whether a finding is what was noted before.
+def _goes_on(old: Window, finding: Finding, mark: datetime | None) -> bool:
+    """Whether a finding is what was noted of an old window.
 
     What ends at the watermark was found of the newest window, and goes on in the next one. That one joins nothing
     else it does not hold, lest a span of long ago grew with every pass.
     """
-    old, new = noted.window, finding.window
+    new = finding.window
     if finding.verdict == LOST:
         return old.start == new.start
     if not (old.start <= new.end and new.start <= old.end):
@@ -172,26 +172,31 @@ def _goes_on(noted: _Noted, finding: Finding, mark: datetime | None) -> bool:
     return _holds(new, old) or _holds(old, new) or (old.end == mark) or not is_newest
 
 
-def _joint(joined: Sequence[_Noted], finding: Finding, mark: datetime | None) -> Window:
+def _joint(joined: Sequence[Finding], new: Window, mark: datetime | None) -> Window:
     """The window of findings that are one: the new one alone where it slid on, else all of them."""
-    new = finding.window
-    slid = any(each.window.end == mark and new.start < each.window.end <= new.end for each in joined)
+    slid = any(_slides(each, new, mark) for each in joined)
     if slid and not any(each.is_debt for each in joined):
         return new
     windows = [new, *(each.window for each in joined)]
     return Window(min(each.start for each in windows), max(each.end for each in windows))
 
 
-def _rest(window: Window, proved: Window, mark: datetime | None) -> Window | None:
+def _rest(finding: Finding, proved: Window, mark: datetime | None) -> Window | None:
     """What of a finding's window stands after a reading was proved."""
-    is_newest = window.end == mark and proved.start < window.end <= proved.end
-    if is_newest or _holds(proved, window):
+    window = finding.window
+    if _holds(proved, window) or (_slides(finding, proved, mark) and not finding.is_debt):
         return None
     if proved.start <= window.start < proved.end:
         return Window(proved.end, window.end)
     if proved.start < window.end <= proved.end:
         return Window(window.start, proved.start)
     return window
+
+
+def _slides(finding: Finding, following: Window, mark: datetime | None) -> bool:
+    """Whether a finding was of the newest window, and the following one goes on where that ended."""
+    end = finding.window.end
+    return end == mark and following.start < end <= following.end
 
 
 def _holds(outer: Window, inner: Window) -> bool:

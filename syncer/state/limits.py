@@ -96,15 +96,15 @@ def release(db: Connection, connection_id: str) -> None:
 
 def _spending(db: Connection, connection_id: str) -> Spending:
     """What was spent, locked until the transaction ends."""
-    db.execute(
-        insert(rate_limits)
-        .values(connection_id=connection_id, updated_at=func.clock_timestamp())
-        .on_conflict_do_nothing()
-    )
-    stored = db.scalar(
+    locked = (
         select(rate_limits.c.spending).where(rate_limits.c.connection_id == connection_id).with_for_update()
     )
-    return read_spending(stored)
+    row = db.execute(locked).first()
+    if row is None:
+        first = insert(rate_limits).values(connection_id=connection_id, updated_at=func.clock_timestamp())
+        db.execute(first.on_conflict_do_nothing())
+        row = db.execute(locked).one()
+    return read_spending(row[0])
 
 
 def read_spending(stored: object) -> Spending:

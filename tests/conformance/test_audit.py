@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from msgspec import structs
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from structlog.testing import capture_logs
 
 from syncer.model import Execution, Page, Window
@@ -189,6 +189,12 @@ def passes(bench: ToyBench, source: Toy, count: int) -> list[tuple[str, str]]:
     return told
 
 
+def owe_at_once(bench: ToyBench) -> None:
+    """Let what is owed be due: how long that takes is counted by the warehouse's clock, which goes on meanwhile."""
+    with bench.engine.begin() as db:
+        db.execute(text("UPDATE syncer.window_audit SET read_again_at = first_seen_at"))
+
+
 def test_a_total_that_is_always_off_by_one_is_told_when_it_begins_and_when_it_ends(
     bench: ToyBench, world: World, source: Toy
 ) -> None:
@@ -201,6 +207,7 @@ def test_a_total_that_is_always_off_by_one_is_told_when_it_begins_and_when_it_en
     assert not bench.run(source).is_complete, "a dispute that is not news is one all the same"
     world.twist.total = None
     world.now += timedelta(minutes=5)
+    owe_at_once(bench)
     assert sorted(passes(bench, source, 3)) == [("agrees again", "w1"), ("agrees again", "w2")]
     assert disputes(bench) == []
 

@@ -8,17 +8,12 @@ from typing import Any
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from syncer.decode.redact import Redactor
-from syncer.encode import Encoder
 from syncer.errors import TransientError
-from syncer.http import Clock, Gate
 from syncer.model import Execution, Page, Window, Workflow
 from syncer.service.poller import Poller
-from syncer.sync import Tenant
-from syncer.writer import Writer
 from tests.conformance.conftest import ToyBench
 from tests.conformance.toys import Ascending, World
-from tests.passes import settings
+from tests.passes import Bench, settings
 
 DAILY = "0 3 * * *"
 
@@ -47,20 +42,16 @@ def polled(bench: ToyBench, source: Ascending, **changes: Any) -> datetime | Non
     async def once() -> datetime | None:
         scheduler = AsyncIOScheduler(timezone=UTC)
         scheduler.start(paused=True)
-        writer = Writer(bench.engine)
-        gate = Gate(Clock())
-        encoder = Encoder(Redactor(()))
         connection = settings(**changes)
-        poller = Poller(
-            Tenant(connection=connection, source=source, gate=gate, writer=writer, encoder=encoder), scheduler
-        )
-        await poller.poll()
-        job = scheduler.get_job(f"{connection.name} again")
-        poller.stop("the test is over")
-        await poller.close()
-        scheduler.shutdown(wait=False)
-        planned: datetime | None = job and job.trigger.run_date
-        return planned
+        async with Bench(bench.engine).tenant(lambda _connection, _gate: source, connection) as tenant:
+            poller = Poller(tenant, scheduler)
+            await poller.poll()
+            job = scheduler.get_job(f"{connection.name} again")
+            poller.stop("the test is over")
+            await poller.close()
+            scheduler.shutdown(wait=False)
+            planned: datetime | None = job and job.trigger.run_date
+            return planned
 
     return asyncio.run(once())
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from random import Random
 from typing import Any
 from uuid import uuid4
@@ -76,14 +77,18 @@ class History(RuleBasedStateMachine):
         seed=seeds,
         hides=st.booleans(),
         size=st.integers(0, 60),
+        page_size=st.sampled_from((2, 5, 10)),
     )
-    def begin(self, toy: type[Toy], epoch: datetime, seed: int, hides: bool, size: int) -> None:
+    def begin(
+        self, toy: type[Toy], epoch: datetime, seed: int, hides: bool, size: int, page_size: int
+    ) -> None:
         is_parted = toy(LivingWorld(Random(0), epoch, hides_deleted=False)).partitions(["w1"]) == ["w1"]
         self.world = LivingWorld(Random(seed), epoch, hides_deleted=hides and is_parted)
         self.world.fill_by_chance(size)
         name = uuid4().hex
-        self.shared = Neighbours(self.engine, self.world, toy, name)
-        self.copy = Copy(self.engine, name, self.world, toy(self.world))
+        paged = partial(toy, page_size=page_size)
+        self.shared = Neighbours(self.engine, self.world, paged, name)
+        self.copy = Copy(self.engine, name, self.world, paged(self.world))
         self.state = self.copy.state()
         self.is_broken = False
 

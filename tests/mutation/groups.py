@@ -32,8 +32,11 @@ GROUPS = {
         ),
         (
             "tests/conformance/test_sync*.py",
+            "tests/conformance/test_audit.py",
             "tests/conformance/test_losses.py",
-            "tests/conformance/test_poll.py",
+            "tests/conformance/test_missing.py",
+            "tests/conformance/test_poll*.py",
+            "tests/integration/test_limits.py",
         ),
         # One source of three, and nothing that takes minutes.
         "not NewestFirst and not OffsetCapped and not rarely",

@@ -15,15 +15,12 @@ from typing import Any
 import structlog
 from sqlalchemy import Engine, text
 
-from syncer.config import Connection
-from syncer.decode.redact import Redactor
-from syncer.encode import Encoder
-from syncer.http import Clock, Gate
+from syncer.http import Clock
 from syncer.simulator.qualys_flow import Simulator
-from syncer.sync import Report, Session, Tenant, backfill, sync
+from syncer.sync import Report, backfill, sync
 from syncer.writer import Writer
 from tests.integration.flows import FlowBench
-from tests.passes import Connect, Work
+from tests.passes import Work
 from tests.torture.crash_promises import broken_promises, progress, went_back
 from tests.torture.judge import combined, differences
 from tests.torture.table import note
@@ -107,22 +104,9 @@ class HostileBench(FlowBench):
         with structlog.testing.capture_logs():
             return self.run(self._simulator, self._url, work, **{**self._changes, **changes})
 
-    def make(self, connect: Connect, connection: Connection, work: Work = sync) -> Report:
-        """Make one pass in hurried time."""
-
-        async def once() -> Report:
-            writer = HurriedWriter(self.engine, self.clock, self.time.slept)
-            await writer.start()
-            gate = Gate(self.clock, at_once=connection.max_concurrency)
-            source = connect(connection, gate)
-            encoder = Encoder(Redactor(connection.redact_keys))
-            tenant = Tenant(connection=connection, source=source, gate=gate, writer=writer, encoder=encoder)
-            try:
-                return await work(Session(tenant))
-            finally:
-                await tenant.close()
-
-        return asyncio.run(once())
+    def writer(self) -> Writer:
+        """The way to the warehouse in hurried time."""
+        return HurriedWriter(self.engine, self.clock, self.time.slept)
 
     def until(self, happened: Callable[[], bool], *, at_least: int = 1, **changes: Any) -> list[Report]:
         """Passes until everything that is to happen has happened, and so many at least."""
