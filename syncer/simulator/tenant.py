@@ -31,11 +31,12 @@ class Tenant(World, ABC):
     `fault` sees every request with its answer and gives the answer to send instead (see Answer for what
     can go wrong on the way). `after_page` is called after every page of executions has been put together,
     before it is sent. Both run in the server's thread. `switches` and `credentials` are each platform's own: how it
-    reads its documents, and what it accepts.
+    reads its documents, and what it accepts; `endpoints` are the words of `endpoint_of`, but for "other".
     """
 
     switches: Any
     credentials: Any
+    endpoints: tuple[str, ...]
 
     def __init__(self, outline: Outline | None, clock: Clock | None, truth: Truth | None) -> None:
         outline, clock = outline or Outline(), clock or Clock()
