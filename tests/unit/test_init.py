@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from datetime import timedelta
 from pathlib import Path
@@ -178,6 +179,41 @@ def test_what_is_written_loads(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     assert write(file, answers(auth={"user": "me", "password": secret})) == [Path(secret.name), file]
     assert load(file, env={}, platforms=TOYS).connections["prod"].auth.password.get_secret_value() == "s3cret"  # type: ignore[attr-defined]
+
+
+def table_of(platform: str) -> str:
+    """The platform's table of the example, without the signs that make a comment of it."""
+    first, *others = re.split(r"^# (?=\[connections\.)", example(), flags=re.MULTILINE)
+    tables = [
+        first[first.index("[connections.") :],
+        *(re.sub("^# ?", "", each, flags=re.MULTILINE) for each in others),
+    ]
+    [table] = [each for each in tables if f'platform = "{platform}"' in each]
+    return table
+
+
+@pytest.mark.parametrize("platform", [*platforms()])
+def test_the_example_holds_a_table_of_every_platform_with_its_keys_and_defaults(
+    platform: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(f'[warehouse]\nurl = "embedded"\n{table_of(platform)}')
+    found = set(re.findall(r'env = "(\w+)"', file.read_text()))
+    [connection] = load(file, env=dict.fromkeys(found, "x"), platforms=platforms()).connections.values()
+    spec = platforms()[platform]
+    assert connection.horizon == spec.horizon
+    for key, field in spec.options.model_fields.items():
+        assert re.search(rf"^#.*\n{key} = ", table_of(platform), re.MULTILINE)
+        assert field.is_required() or getattr(connection.options, key) == field.default
+
+
+@pytest.mark.parametrize("platform", [*platforms()])
+def test_what_is_written_explains_the_platforms_own_keys(platform: str) -> None:
+    text = render(answers(platform=platform), lambda secret: secret)
+    for key in platforms()[platform].options.model_fields:
+        assert re.search(rf"^#.*\n# {key} = ", text, re.MULTILINE)
+    assert "[connections.prod]\n#" in text
+    assert text.count("platform = ") == 1
 
 
 @pytest.mark.parametrize("platform", [*platforms()])
