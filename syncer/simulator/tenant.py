@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from syncer.simulator.bustle import Bustle
 from syncer.simulator.clock import Clock
@@ -23,6 +23,15 @@ from syncer.simulator.wire import Answer, Request, Seen
 from syncer.simulator.world import World
 
 Fault = Callable[[Request, Answer], Answer]
+
+
+class Liar(Protocol):
+    """What tells lies; `told` counts them by kind."""
+
+    told: Counter[str]
+
+    def confess(self) -> None:
+        """Tell nothing but the truth from now on."""
 
 
 class Tenant(World, ABC):
@@ -64,7 +73,7 @@ class Tenant(World, ABC):
         """The next call with any token issued so far gets a 401."""
 
     @abstractmethod
-    def lie(self, rates: Mapping[str, float], *, seed: int = 1) -> object:
+    def lie(self, rates: Mapping[str, float], *, seed: int = 1) -> Liar:
         """Let lists lie, by kind, until what is returned is told to confess."""
 
     @contextmanager
