@@ -175,7 +175,7 @@ class Tasks:
         """All tasks; one without an identity becomes a reject."""
         listing = Listing(None, list(tasks))
         page: Page[StepEvent] = to_page(
-            listing, lambda raw: self._event(execution_id, raw), named_by=("key",)
+            listing, lambda raw: self._event(execution_id, raw), part_of=execution_id
         )
         return StepAnswer(events=page.rows, rejects=page.rejects, has_payloads=self._with_payloads)
 
