@@ -66,6 +66,9 @@ class Platform(ABC):
     waits: tuple[str, ...] = ("429-seconds", "429-date", "429-bare", "503-retry-after")
     """The faults in which it asks to wait in a way of its own, or in one that everybody understands."""
 
+    silent: Mapping[str, Any] = {}
+    """A reading under which nothing is told of a limit before it is exceeded."""
+
     hard: Mapping[str, Mapping[str, Any]] = {}
     """Readings under which lists are hardest to prove, by a name."""
 

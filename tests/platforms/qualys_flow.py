@@ -19,6 +19,7 @@ class QualysFlow(Platform):
 
     steps_endpoint = "steps"
     waits = (*Platform.waits, "409-too-often", "409-too-many", "409-to-wait")
+    silent: Mapping[str, Any] = {"rate_headers": False}
     hard: Mapping[str, Mapping[str, Any]] = {
         "order ignored": {"honour_order": False},
         "no totals": {"total_as": "absent"},
