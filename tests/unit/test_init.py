@@ -13,7 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
-from syncer.cli.init.answers import EMBEDDED, Answers, Kept, missing
+from syncer.cli.init.answers import (
+    EMBEDDED,
+    Answers,
+    Kept,
+    fields,
+    is_secret,
+    missing,
+    modes,
+    needed,
+    problem_of,
+    several,
+)
 from syncer.cli.init.example import addresses, example, render
 from syncer.cli.init.flags import from_flags
 from syncer.cli.init.writing import trial, write
@@ -110,6 +121,15 @@ def test_nothing_is_missing_once_all_is_said() -> None:
 def test_a_way_to_sign_in_that_several_keys_leave_open_is_asked_for() -> None:
     assert flags(platform="acme", auth=["password=env:A"]).mode == "login"
     assert flags(platform="acme").mode is None
+
+
+def test_a_text_that_will_not_do_is_answered_with_what_to_write() -> None:
+    class Plain(Section):
+        word: str = Field(min_length=1, pattern="^[a-z]*$", description="write a word")
+
+    assert problem_of(Plain, "word", "") == "must not be empty; write a word"
+    assert problem_of(Plain, "word", "two words") == "cannot be this text; write a word"
+    assert problem_of(Plain, "word", "one") is None
 
 
 def test_the_platforms_own_keys_stand_in_its_table() -> None:
@@ -214,6 +234,27 @@ def test_what_is_written_explains_the_platforms_own_keys(platform: str) -> None:
         assert re.search(rf"^#.*\n# {key} = ", text, re.MULTILINE)
     assert "[connections.prod]\n#" in text
     assert text.count("platform = ") == 1
+
+
+@pytest.mark.parametrize(
+    ("platform", "mode"), [(name, mode) for name, spec in platforms().items() for mode in modes(spec)]
+)
+def test_any_way_to_sign_in_to_any_platform_gives_a_file_that_loads(platform: str, mode: str) -> None:
+    spec, text = platforms()[platform], "https://iam.example"
+    auth: dict[str, str | Kept] = {
+        key: Kept(place="env", name="PW", value="s3cret") if is_secret(modes(spec)[mode], key) else text
+        for key in fields(modes(spec)[mode])
+    }
+    keys = {
+        key: several(spec.options, key, "a")
+        for key in spec.options.model_fields
+        if key in needed(spec.options)
+    }
+    mine = answers(platform=platform, mode=mode, auth=auth, keys=keys)
+    assert list(missing(mine, platforms())) == []
+    connection = trial(mine, platforms(), is_tested=True).connections["prod"]
+    assert connection.auth.model_dump()["mode"] == mode
+    assert connection.horizon == spec.horizon
 
 
 @pytest.mark.parametrize("platform", [*platforms()])
