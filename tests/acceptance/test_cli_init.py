@@ -369,8 +369,8 @@ def test_a_person_is_asked_for_what_any_platform_needs(
 ) -> None:
     platform = every_platform()[name]
     simulator = platform.simulate(Outline(workflows=2, executions=10))
-    auth, options = platform.auth(simulator)
     with simulator.serve() as url:
+        auth, options = platform.auth(simulator)
         terminal = talk(init, terminals, "--name", "prod", "--warehouse", "env:WAREHOUSE")
         terminal.answer("Platform (", name)
         terminal.answer("Address of its API", url)
