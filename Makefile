@@ -23,16 +23,27 @@ export PIP_NO_INPUT := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak torture mutants lint check format lock clean
+.PHONY: help demo test test-sdk soak torture mutants lint check format lock clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.installed ## the whole thing on this machine: a simulated source, a database, a sync, queries
 	@$(BIN)/syncer demo
 
 test: $(VENV)/.installed ## all tests on the newest PostgreSQL found here, its statements on the oldest, too
 	SYNCER_TEST_SERVERS=all $(BIN)/pytest --numprocesses 3 --dist worksteal
+
+SDKS := $(patsubst %,build/sdk/%/.installed,sailpoint-1 sailpoint-2 huawei)
+
+test-sdk: $(VENV)/.installed $(SDKS) ## the vendors' own clients judge the simulators; brings half a gigabyte of them
+	SYNCER_SDK=build/sdk $(BIN)/pytest tests/sdk
+
+# Two of them are one package in two versions, and none belongs where the tests run.
+build/sdk/%/.installed: tests/sdk/requirements/%.txt
+	@'$(PYTHON)' -m venv --clear build/sdk/$*
+	@build/sdk/$*/bin/pip install -qq --require-hashes --requirement $<
+	@touch $@
 
 soak: $(VENV)/.installed ## ten minutes of the service against a source that lives and fails
 	SYNCER_SOAK_MINUTES=10 $(BIN)/pytest -s tests/acceptance/test_soak.py

@@ -52,7 +52,11 @@ def _sentence(
         case "value_error":
             return str(context["error"])
         case "missing":
-            return _missing(model, str(keys[-1]))
+            return _described(model, keys, "missing")
+        case "string_too_short":
+            return _described(model, keys, "must not be empty")
+        case "string_pattern_mismatch":
+            return _described(model, keys, "cannot be this text")
         case "extra_forbidden":
             return unknown(str(keys[-1]), model.model_fields)
     bounds = {
@@ -61,10 +65,10 @@ def _sentence(
     return _SENTENCES[kind].format(**bounds).replace("'", '"') if kind in _SENTENCES else text
 
 
-def _missing(model: type[BaseModel], key: str) -> str:
-    """What to write where a key without a default is absent: the field's description says it."""
-    field = model.model_fields.get(key)
-    return f"missing; {field.description}" if field and field.description else "missing"
+def _described(model: type[BaseModel], keys: tuple[str | int, ...], says: str) -> str:
+    """What is wrong, and what to write instead: the field's description says it."""
+    field = model.model_fields.get(str(keys[-1]))
+    return f"{says}; {field.description}" if field and field.description else says
 
 
 def unknown(name: str, known: Collection[str], what: str = "key") -> str:

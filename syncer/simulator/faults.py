@@ -12,6 +12,7 @@ changes what is true at the source. It knows HTTP and no platform.
 from __future__ import annotations
 
 import gzip
+import json
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -90,6 +91,16 @@ def _retry_date(case: Case) -> Told:
 
 def _bare(_case: Case) -> Told:
     return Told(Answer(429, b"Too Many Requests", "text/plain"))
+
+
+def _in_words(case: Case) -> Told:
+    """The sentence of a gateway that tells its limit's window and no header."""
+    wait = case.wait()
+    words = (
+        f"The throttling threshold has been reached: policy user over ratelimit,limit:10,time:{wait} second"
+    )
+    body = {"error_code": "APIGW.0308", "error_msg": words, "request_id": "0123456789abcdef"}
+    return Told(Answer(429, json.dumps(body).encode()), wait)
 
 
 def _too_often(case: Case) -> Told:
@@ -249,6 +260,7 @@ KINDS: Mapping[str, Callable[[Case], Told]] = {
     "429-seconds": _retry_after(429),
     "429-date": _retry_date,
     "429-bare": _bare,
+    "429-in-words": _in_words,
     "503-retry-after": _retry_after(503),
     "409-too-often": _too_often,
     "409-too-many": _too_many_at_once,

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from syncer.simulator.bustle import Bustle
 from syncer.simulator.clock import Clock
@@ -25,17 +25,27 @@ from syncer.simulator.world import World
 Fault = Callable[[Request, Answer], Answer]
 
 
+class Liar(Protocol):
+    """What tells lies; `told` counts them by kind."""
+
+    told: Counter[str]
+
+    def confess(self) -> None:
+        """Tell nothing but the truth from now on."""
+
+
 class Tenant(World, ABC):
     """What is common to all simulated platforms.
 
     `fault` sees every request with its answer and gives the answer to send instead (see Answer for what
     can go wrong on the way). `after_page` is called after every page of executions has been put together,
     before it is sent. Both run in the server's thread. `switches` and `credentials` are each platform's own: how it
-    reads its documents, and what it accepts.
+    reads its documents, and what it accepts; `endpoints` are the words of `endpoint_of`, but for "other".
     """
 
     switches: Any
     credentials: Any
+    endpoints: tuple[str, ...]
 
     def __init__(self, outline: Outline | None, clock: Clock | None, truth: Truth | None) -> None:
         outline, clock = outline or Outline(), clock or Clock()
@@ -63,7 +73,7 @@ class Tenant(World, ABC):
         """The next call with any token issued so far gets a 401."""
 
     @abstractmethod
-    def lie(self, rates: Mapping[str, float], *, seed: int = 1) -> object:
+    def lie(self, rates: Mapping[str, float], *, seed: int = 1) -> Liar:
         """Let lists lie, by kind, until what is returned is told to confess."""
 
     @contextmanager

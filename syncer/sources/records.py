@@ -17,15 +17,25 @@ from syncer.model import Page, Reject, Row
 Answer = TypeVar("Answer")
 
 
-def to_page(listing: Listing, read: Callable[[bytes], Row], *, named_by: Sequence[str]) -> Page[Row]:
-    """Read every record of a list; those without a usable identity become rejects, called by one of these fields."""
+def to_page(
+    listing: Listing,
+    read: Callable[[bytes], Row],
+    *,
+    named_by: Sequence[str] = (),
+    part_of: str | None = None,
+) -> Page[Row]:
+    """Read every record of a list; those without a usable identity become rejects.
+
+    They are called by the first of these fields that is usable, else by what they are `part_of`: once a good copy
+    of what bears that name has been read, they are no longer put aside.
+    """
     rows: list[Row] = []
     rejects: list[Reject] = []
     for raw in listing.items:
         try:
             rows.append(read(raw))
         except RecordError as error:
-            rejects.append(Reject(raw=raw, reason=error.message, identity=_name(raw, named_by)))
+            rejects.append(Reject(raw=raw, reason=error.message, identity=_name(raw, named_by) or part_of))
     return Page(rows=tuple(rows), rejects=tuple(rejects), total=listing.total)
 
 

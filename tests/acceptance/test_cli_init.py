@@ -13,16 +13,21 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from syncer.cli.init.answers import needed
 from syncer.cli.platforms import platforms
-from syncer.config import Settings, load
-from syncer.simulator import Outline
+from syncer.config import SecretText, Settings, load
+from syncer.simulator import Outline, Tenant
 from syncer.simulator.qualys_flow import Simulator
 from tests.acceptance.conftest import CANARY, SYNCER, TIMEOUT, Cli, Done
+from tests.platforms import Platform
+from tests.platforms import platforms as every_platform
 
 NOBODY = "http://127.0.0.1:1"
+PLATFORM = ["--platform", "qualys_flow"]
 
 
 class Init:
@@ -44,7 +49,7 @@ class Init:
     def flags(self) -> list[str]:
         """All that it needs to know."""
         sign_in = ["--auth", f"username={self.username}", "--auth", "password=env:FLOW_PASSWORD"]
-        return ["--base-url", self.url, "--warehouse", "env:WAREHOUSE", *sign_in]
+        return [*PLATFORM, "--base-url", self.url, "--warehouse", "env:WAREHOUSE", *sign_in]
 
     def run(self, *arguments: str, before: tuple[str, ...] = ()) -> Done:
         """Without a terminal; `before` are options that go before the command."""
@@ -216,9 +221,12 @@ def test_a_secret_in_a_file_is_named_by_its_whole_path(init: Init) -> None:
 def test_all_that_is_missing_is_told_at_once(init: Init) -> None:
     done = init.run()
     assert done.code == 2
+    for flag in ("--base-url", "--warehouse", *(f"{name}" for name in platforms())):
+        assert flag in done.err
+    done = init.run(*PLATFORM)
     for flag in ("--base-url", "--warehouse", "--auth mode=password", "--auth client_secret=env:NAME"):
         assert flag in done.err
-    assert "--auth username=VALUE" in init.run("--auth", "mode=password").err
+    assert "--auth username=VALUE" in init.run(*PLATFORM, "--auth", "mode=password").err
     assert init.left() == []
 
 
@@ -327,6 +335,64 @@ def test_a_place_that_cannot_be_written_to_is_told(init: Init) -> None:
     assert init.left() == ["occupied"]
 
 
+# Every platform
+
+
+def words(platform: Platform, simulator: Tenant, url: str, env: dict[str, str]) -> list[str]:
+    """The flags that name a connection to the simulator."""
+    keys = platform.keys("prod", simulator, url, env)
+    auth, others = cast("dict[str, object]", keys.pop("auth")), ("platform", "base_url")
+    flags = ["--platform", platform.name, "--base-url", url]
+    for key, value in auth.items():
+        flags += ["--auth", f"{key}=env:{value['env']}" if isinstance(value, dict) else f"{key}={value}"]
+    for key, value in keys.items():
+        if key not in others:
+            flags += ["--set", f"{key}={','.join(value) if isinstance(value, list | tuple) else value}"]
+    return flags
+
+
+@pytest.mark.parametrize("name", every_platform())
+def test_a_configuration_for_any_platform_works(init: Init, name: str) -> None:
+    platform = every_platform()[name]
+    simulator = platform.simulate(Outline(workflows=2, executions=10))
+    with simulator.serve() as url:
+        done = init.run(*words(platform, simulator, url, init.env), "--warehouse", "env:WAREHOUSE")
+    assert done.code == 0, done.out + done.err
+    assert "✗" not in done.out
+    connection = init.settings().connections["prod"]
+    assert (connection.platform, connection.auth, connection.options) == (name, *platform.auth(simulator))
+
+
+@pytest.mark.parametrize("name", every_platform())
+def test_a_person_is_asked_for_what_any_platform_needs(
+    init: Init, terminals: list[Terminal], name: str
+) -> None:
+    platform = every_platform()[name]
+    simulator = platform.simulate(Outline(workflows=2, executions=10))
+    with simulator.serve() as url:
+        auth, options = platform.auth(simulator)
+        terminal = talk(init, terminals, "--name", "prod", "--warehouse", "env:WAREHOUSE")
+        terminal.answer("Platform (", name)
+        terminal.answer("Address of its API", url)
+        terminal.answer("Way to sign in", auth.model_dump()["mode"])
+        place = "Keep secrets in files"
+        for key, value in dict(auth).items():
+            if isinstance(value, SecretText):
+                if place:
+                    terminal.answer(place, "files")
+                place = ""
+                terminal.answer(f"{key} (not shown)", value.get_secret_value())
+            elif key != "mode":
+                terminal.answer(key, value)
+        for key in needed(type(options)):
+            value = getattr(options, key)
+            terminal.answer(key, ", ".join(value) if isinstance(value, tuple) else value)
+        terminal.wait_for("Nothing is wrong")
+        assert terminal.end() == 0, terminal.seen
+    connection = init.settings().connections["prod"]
+    assert (connection.platform, connection.auth, connection.options) == (name, auth, options)
+
+
 # On a terminal
 
 
@@ -339,6 +405,8 @@ def test_a_person_is_asked_and_secrets_are_neither_shown_nor_in_the_file(
     init: Init, terminals: list[Terminal]
 ) -> None:
     terminal = talk(init, terminals)
+    terminal.answer("Platform (", "mainframe")
+    terminal.answer("one of qualys_flow", "qu")
     terminal.answer("Name of the connection", "Not A Name")
     terminal.answer("a name has 1 to 63", "emea")
     terminal.answer("Address of its API", "gateway")
@@ -362,7 +430,7 @@ def test_a_person_is_asked_and_secrets_are_neither_shown_nor_in_the_file(
 
 
 def test_secrets_are_kept_for_this_user_alone(init: Init, terminals: list[Terminal]) -> None:
-    terminal = talk(init, terminals, *init.flags[:4], "--auth", f"username={init.username}", "--name", "prod")
+    terminal = talk(init, terminals, *init.flags[:6], "--auth", f"username={init.username}", "--name", "prod")
     terminal.answer("Keep secrets in files", "files")
     terminal.answer("password (not shown)", init.password)
     assert terminal.end() == 0, terminal.seen
@@ -376,7 +444,7 @@ def test_a_variable_that_is_not_set_is_asked_for_to_test_it_alone(
     init: Init, terminals: list[Terminal]
 ) -> None:
     del init.env["FLOW_PASSWORD"]
-    terminal = talk(init, terminals, *init.flags[:4], "--auth", f"username={init.username}", "--name", "prod")
+    terminal = talk(init, terminals, *init.flags[:6], "--auth", f"username={init.username}", "--name", "prod")
     terminal.answer("Keep secrets in files", "env")
     terminal.answer("[PROD_PASSWORD]", "FLOW_PASSWORD")
     terminal.answer("FLOW_PASSWORD is not set here", init.password)
@@ -414,7 +482,7 @@ def test_what_is_wrong_may_be_written_all_the_same(
 def test_what_is_wrong_can_be_answered_again_and_only_that(
     init: Init, terminals: list[Terminal], simulator: Simulator
 ) -> None:
-    terminal = talk(init, terminals, *init.flags[:4], "--auth", f"username={init.username}", "--name", "prod")
+    terminal = talk(init, terminals, *init.flags[:6], "--auth", f"username={init.username}", "--name", "prod")
     terminal.answer("Keep secrets in files", "files")
     terminal.answer("password (not shown)", CANARY)
     terminal.wait_for("refused the credentials")
@@ -446,7 +514,7 @@ def test_a_secret_that_is_there_already_can_be_used(init: Init, terminals: list[
     kept = init.folder / "secrets" / "prod-password"
     kept.parent.mkdir()
     kept.write_text(init.password)
-    terminal = talk(init, terminals, *init.flags[:4], "--auth", f"username={init.username}", "--name", "prod")
+    terminal = talk(init, terminals, *init.flags[:6], "--auth", f"username={init.username}", "--name", "prod")
     terminal.answer("Keep secrets in files", "files")
     terminal.answer("use what it holds?", "yes")
     assert terminal.end() == 0, terminal.seen
@@ -457,6 +525,7 @@ def test_a_secret_that_is_there_already_can_be_used(init: Init, terminals: list[
 def test_an_interrupted_dialogue_leaves_nothing(init: Init, terminals: list[Terminal], question: str) -> None:
     terminal = talk(init, terminals)
     for asked, answer in (
+        ("Platform (", ""),
         ("Name of the connection", ""),
         ("Address of its API", init.url),
         ("Way to sign in", ""),

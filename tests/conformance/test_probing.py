@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from syncer.cli.probing import Finding, Group, State
 from syncer.cli.probing.known import Known
@@ -40,6 +41,26 @@ def test_a_start_that_is_ignored_is_noticed_however_the_source_sorts(source: Toy
     world.fill(30)
     world.twist.ignores_start = True
     assert "the start" in probed(source)["window"].finding
+
+
+def test_a_platform_without_definitions_is_asked_for_none(world: World) -> None:
+    class Bare(Ascending):
+        async def list_workflows(self, page: int) -> Page[Workflow]:
+            told = await super().list_workflows(page)
+            return structs.replace(
+                told, rows=tuple(structs.replace(row, definition=None) for row in told.rows)
+            )
+
+    world.fill(3)
+    found = probed(Bare(world))["definition"]
+    assert (found.state, "tells none" in found.finding) == (State.NOTE, True)
+    assert "workflow" not in world.requests
+
+
+def test_a_total_is_asked_for_where_one_may_be_had(world: World) -> None:
+    world.fill(3)
+    probed(Ascending(world))
+    assert next(each for each in world.requests if "executions" in each) == "counted executions"
 
 
 def test_another_order_than_the_one_asked_for_is_noticed(world: World) -> None:

@@ -294,7 +294,7 @@ def _step_events(run: Run, number: int, began_at: datetime, ended_at: datetime |
 
 
 class Ascending(Toy):
-    """Sorted as asked, tells a total: as Qualys Flow promises."""
+    """Sorted as asked, tells a total: as the friendliest promise."""
 
 
 class NewestFirst(Toy):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -37,11 +37,49 @@ class Table(NamedTuple):
     optional: frozenset[Key] = frozenset()
 
 
+class Records(NamedTuple):
+    """The records of one stream, to be spoiled: by what the simulator knows them, and the fields they hold.
+
+    `own` are the fields that hold its own id, `names` those that name it or its parent; without one of the
+    `required` there is no row.
+    """
+
+    ids: Sequence[str]
+    fields: Sequence[str]
+    own: Sequence[str]
+    names: frozenset[str]
+    required: frozenset[str]
+
+
 class Platform(ABC):
     """One platform: how to reach its simulator, and what a warehouse should hold of it."""
 
     reopens = True
     """Whether what has ended may run again."""
+
+    steps_endpoint: str
+    """What the simulator calls the requests that bring the steps of an execution."""
+
+    names_events = True
+    """Whether an event keeps its key whatever else it says: it has an id, or a place and a time of its own."""
+
+    waits: tuple[str, ...] = ("429-seconds", "429-date", "429-bare", "503-retry-after")
+    """The faults in which it asks to wait in a way of its own, or in one that everybody understands."""
+
+    silent: Mapping[str, Any] = {}
+    """A reading under which nothing is told of a limit before it is exceeded."""
+
+    hard: Mapping[str, Mapping[str, Any]] = {}
+    """Readings under which lists are hardest to prove, by a name."""
+
+    step_names: frozenset[str] = frozenset()
+    """Fields of an event that hold the name of its step, which keeps the one that it had when it was first read."""
+
+    whole: Mapping[str, Any] = {}
+    """A reading under which a record never leaves a field out."""
+
+    by_number: Mapping[str, Any] = {}
+    """A reading under which pages of executions are turned by number."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -53,6 +91,11 @@ class Platform(ABC):
         """Opens the source of a configured tenant."""
         connect: Connect = self.source.connect
         return connect
+
+    @property
+    def lies(self) -> Sequence[str]:
+        """The lies that its lists may tell."""
+        return tuple(importlib.import_module(f"{self.simulation.__name__}.lies").KINDS)
 
     def simulate(self, outline: Outline, *, clock: Clock | None = None, **readings: Any) -> Tenant:
         """A tenant of the simulator that reads its documents in this way."""
@@ -88,6 +131,10 @@ class Platform(ABC):
         fixed = {"platform": self.name, "base_url": url, "auth": shown}
         return fixed | dict(options) | {"settle": "0s", "requests_per_second": 0}
 
+    def partition_of(self, simulator: Tenant, execution: Execution) -> str:
+        """What the watermark belongs to that covers an execution."""
+        return execution.workflow_id
+
     def tables(self, simulator: Tenant) -> dict[str, Table]:
         """Every table of this moment."""
         return {
@@ -101,6 +148,10 @@ class Platform(ABC):
     @abstractmethod
     def auth(self, simulator: Tenant) -> tuple[BaseModel, BaseModel]:
         """The credentials and the platform's own options."""
+
+    @abstractmethod
+    def records(self, simulator: Tenant) -> dict[str, Records]:
+        """By stream: workflows, executions and steps, those of steps in the order of their executions."""
 
     @abstractmethod
     def workflows(self, simulator: Tenant) -> Table: ...
@@ -150,3 +201,8 @@ def listed(simulator: Tenant) -> list[Workflow]:
 def attempts(simulator: Tenant) -> list[Attempt]:
     """Every attempt of what is served."""
     return [attempt for execution in served(simulator) for attempt in execution.attempts]
+
+
+def ended(simulator: Tenant) -> Execution:
+    """Any execution that has ended."""
+    return next(each for each in simulator.truth.executions.values() if each.ended_ms is not None)

@@ -2,24 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel
 
 from syncer.config import SecretText
 from syncer.simulator import Attempt, Execution, Tenant
+from syncer.simulator.qualys_flow.records import event_record, execution_record, workflow_record
 from syncer.sources.qualys_flow import Options, PasswordAuth
-from tests.platforms import Key, Platform, Table, at, listed, served
+from tests.platforms import Key, Platform, Records, Table, at, ended, listed, served
 
 
 class QualysFlow(Platform):
     """Its truth is the simulator's, word for word."""
 
+    steps_endpoint = "steps"
+    waits = (*Platform.waits, "409-too-often", "409-too-many", "409-to-wait")
+    silent: Mapping[str, Any] = {"rate_headers": False}
+    hard: Mapping[str, Mapping[str, Any]] = {
+        "order ignored": {"honour_order": False},
+        "no totals": {"total_as": "absent"},
+        "end exclusive": {"end_at": "exclusive"},
+    }
+    by_number: Mapping[str, Any] = {"honour_order": False}
+
     def auth(self, simulator: Tenant) -> tuple[BaseModel, BaseModel]:
         given = simulator.credentials
         auth = PasswordAuth(mode="password", username=given.username, password=SecretText(given.password))
         return auth, Options()
+
+    def records(self, simulator: Tenant) -> dict[str, Records]:
+        """An unusable `id` is repeated under another name, but for steps."""
+        truth, switches, execution = simulator.truth, simulator.switches, ended(simulator)
+        names = frozenset(("id", "workflow", "execution", "nodeId"))
+        workflow = workflow_record(truth.workflows[execution.workflow_id], switches, listed=True)
+        event = event_record(execution, execution.events[0], switches)
+        record = execution_record(execution, switches, listed=True)
+        of_executions = frozenset(("workflow", "createdAt"))
+        of_steps = frozenset(("id", "execution", "nodeId", "createdAt"))
+        events = [each.id for each in truth.events]
+        return {
+            "workflows": Records(
+                list(truth.workflows), tuple(workflow), ("id", "workflow"), names, frozenset()
+            ),
+            "executions": Records(
+                list(truth.executions), tuple(record), ("id", "execution"), names, of_executions
+            ),
+            "steps": Records(events, tuple(event), ("id",), names, of_steps),
+        }
 
     def workflows(self, simulator: Tenant) -> Table:
         rows = {(w.id,): (w.name, w.revision, w.active, w.revisions[-1].redacted) for w in listed(simulator)}

@@ -7,23 +7,25 @@ is looked at for actions alone.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel
 
 from syncer.simulator import REDACTED, Execution, Tenant
-from syncer.simulator.sailpoint.events import TRIGGER, HistoryEvent, history_of
+from syncer.simulator.sailpoint.events import TRIGGER, HistoryEvent, event_key, event_record, history_of
 from syncer.simulator.sailpoint.records import (
     close_ns,
     created_ns,
     definition,
+    execution_record,
     modified_ns,
     start_ns,
     status_of,
+    workflow_record,
 )
-from tests.platforms import Key, Platform, Table, Values, listed, served
+from tests.platforms import Key, Platform, Records, Table, Values, ended, listed, served
 
 _STEP = "execution_id, node_id, attempt"
 
@@ -36,12 +38,39 @@ class SailPoint(Platform):
     """Its truth is the simulator's in SailPoint's words, its steps are told by the events of histories."""
 
     reopens = False  # a history only grows: after its last event there is none
+    steps_endpoint = "history"
+    names_events = False  # all that an event says is its name
+    hard: Mapping[str, Mapping[str, Any]] = {
+        "no totals, all of a millisecond tied": {"total_count": "refused", "time_digits": "three"},
+        "second histories": {"history": "removed"},
+        "ends counted": {"execution_counts": "ended"},
+    }
+    by_number: Mapping[str, Any] = {"time_digits": "three"}
 
     def auth(self, simulator: Tenant) -> tuple[BaseModel, BaseModel]:
         known = simulator.credentials
         platform = self.source.PLATFORM
         given = {"mode": "client", "client_id": known.client_id, "client_secret": known.client_secret}
         return platform.auth[0].model_validate(given), platform.options.model_validate(_path(simulator))
+
+    def records(self, simulator: Tenant) -> dict[str, Records]:
+        truth, switches, execution = simulator.truth, simulator.switches, ended(simulator)
+        workflow = workflow_record(truth.workflows[execution.workflow_id], (1, 0), switches)
+        record = execution_record(execution, switches)
+        event = event_record(history_of(execution, switches)[0], switches)
+        events = [
+            event_key(each.id, place)
+            for each in truth.executions.values()
+            for place in range(len(history_of(each, switches)))
+        ]
+        own, names = frozenset(("id",)), frozenset(("id", "workflowId"))
+        return {
+            "workflows": Records(list(truth.workflows), tuple(workflow), ("id",), own, own),
+            "executions": Records(
+                list(truth.executions), tuple(record), ("id",), names, names | {"startTime"}
+            ),
+            "steps": Records(events, tuple(event), (), frozenset(), frozenset(("timestamp",))),
+        }
 
     def workflows(self, simulator: Tenant) -> Table:
         switches = simulator.switches

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel
@@ -13,14 +13,17 @@ from syncer.simulator.secmaster.records import (
     dataobject_of,
     edited_ms,
     error_of,
+    instance_record,
     name_of,
+    node_record,
     node_status_of,
     served_ms,
     status_of,
     trigger_of,
+    workflow_record,
 )
 from syncer.simulator.truth import Outcome
-from tests.platforms import Platform, Table, at, attempts, listed, served
+from tests.platforms import Platform, Records, Table, at, attempts, ended, listed, served
 
 _KEY = "execution_id, node_id, attempt"
 
@@ -34,6 +37,15 @@ class Step(NamedTuple):
 
 class SecMaster(Platform):
     """Its truth is the simulator's in SecMaster's words; an attempt is one record, so that it is one event."""
+
+    steps_endpoint = "execution"
+    waits = (*Platform.waits, "429-in-words")
+    hard: Mapping[str, Mapping[str, Any]] = {
+        "order ignored": {"honour_sort": False},
+        "no totals": {"count_as": "absent"},
+        "totals of pages": {"count_as": "page"},
+        "bounds exclusive": {"date_bounds": "exclusive"},
+    }
 
     def auth(self, simulator: Tenant) -> tuple[BaseModel, BaseModel]:
         assert isinstance(simulator, Simulator)
@@ -53,6 +65,31 @@ class SecMaster(Platform):
             {"project_id": given.project_id, "workspaces": list(given.workspaces)}
         )
         return auth, options
+
+    step_names = frozenset(("action_name",))
+    whole: Mapping[str, Any] = {"empty_values": "null"}
+
+    def partition_of(self, simulator: Tenant, execution: Execution) -> str:
+        """The workspace of its workflow."""
+        assert isinstance(simulator, Simulator)
+        return simulator.workspace_of(simulator.truth.workflows[execution.workflow_id])
+
+    def records(self, simulator: Tenant) -> dict[str, Records]:
+        """An instance names its workflow in an object."""
+        truth, switches, execution = simulator.truth, simulator.switches, ended(simulator)
+        workflow = truth.workflows[execution.workflow_id]
+        record = instance_record(execution, workflow, switches)
+        node = node_record(execution.attempts[0], 0, switches)
+        nodes = [attempt.events[0].id for attempt in truth.attempts]
+        own, action = frozenset(("id",)), frozenset(("action_id",))
+        fields = tuple(workflow_record(workflow, "", "", switches))
+        return {
+            "workflows": Records(list(truth.workflows), fields, ("id",), own, own),
+            "executions": Records(
+                list(truth.executions), tuple(record), ("id",), own, own | {"workflow", "start_time"}
+            ),
+            "steps": Records(nodes, tuple(node), ("action_id",), action, action | {"start_time"}),
+        }
 
     def workflows(self, simulator: Tenant) -> Table:
         switches = simulator.switches

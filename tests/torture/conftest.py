@@ -5,14 +5,18 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from itertools import product
+from typing import Any
 
 import pytest
 
 from syncer.embedded import EmbeddedServer
+from tests.platforms import Platform, platforms
 from tests.servers import temporary_folder
 from tests.torture.crash_nursery import nursery
-from tests.torture.crash_ward import Case, Ward, first_pass, later_pass, no_schema
+from tests.torture.crash_ward import Begin, Case, Cases, Ward, first_pass, later_pass, no_schema
+from tests.torture.table import FULL
 
 # The machine does not fail here, only processes do: what the system was given is safe without fsync, and a commit
 # that was answered is one.
@@ -40,25 +44,47 @@ def ward() -> Iterator[Ward]:
 
 
 @pytest.fixture(scope="session")
-def no_schema_case(ward: Ward) -> Iterator[Case]:
-    with no_schema(ward) as case:
-        yield case
+def cases(ward: Ward) -> Iterator[Cases]:
+    with ExitStack() as stack:
+        yield Cases(ward, stack)
 
 
-@pytest.fixture(scope="session")
-def first_case(ward: Ward) -> Iterator[Case]:
-    with first_pass(ward) as case:
-        yield case
+# Each way to begin is tried on one platform or, in a full run, what is tried is shared among all.
+FIRST, SECOND, THIRD = (list(platforms().values()) * 3)[:3]
+BEGINS: list[tuple[Begin, Platform]] = (
+    list(product((first_pass, later_pass), platforms().values()))
+    if FULL
+    else [(first_pass, FIRST), (later_pass, SECOND)]
+)
 
 
-@pytest.fixture(scope="session")
-def later_case(ward: Ward) -> Iterator[Case]:
-    with later_pass(ward) as case:
-        yield case
+def named(begins: list[tuple[Begin, Platform]]) -> list[Any]:
+    """As parameters of tests."""
+    return [pytest.param(each, id=f"{each[0].__name__}-{each[1].name}") for each in begins]
 
 
-@pytest.fixture(params=["first_case", "later_case"])
-def case(request: pytest.FixtureRequest) -> Case:
-    """A pass that begins, and one that finds a copy: learned once, for nothing may change them."""
-    found: Case = request.getfixturevalue(request.param)
-    return found
+@pytest.fixture
+def no_schema_case(cases: Cases) -> Case:
+    return cases.of(no_schema, THIRD)
+
+
+@pytest.fixture
+def first_case(cases: Cases) -> Case:
+    return cases.of(first_pass, FIRST)
+
+
+@pytest.fixture
+def later_case(cases: Cases) -> Case:
+    return cases.of(later_pass, SECOND)
+
+
+@pytest.fixture(params=named(BEGINS))
+def case(request: pytest.FixtureRequest, cases: Cases) -> Case:
+    """A pass that begins, and one that finds a copy."""
+    return cases.of(*request.param)
+
+
+@pytest.fixture(params=named(list(product((first_pass, later_pass), platforms().values()))))
+def any_case(request: pytest.FixtureRequest, cases: Cases) -> Case:
+    """The same, of every platform."""
+    return cases.of(*request.param)

@@ -7,16 +7,16 @@ that made it. It must not know what was done to the daemon.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Engine, Table, text
 
 from syncer import schema
-from syncer.simulator import Execution
-from syncer.simulator.qualys_flow import Simulator
-from tests.platforms import at
+from syncer.simulator import Tenant
+from tests.platforms import Table as Expected
+from tests.platforms import platform_of, served
 
 # When things were done, and what lands only where an execution happened to be read by its id.
 _VOLATILE = frozenset(
@@ -35,6 +35,16 @@ class Progress(NamedTuple):
 
     marks: dict[str, tuple[datetime | None, datetime | None]]
     entries: dict[tuple[str, datetime], datetime]
+
+
+class Due(NamedTuple):
+    """An execution that is served, as a perfect copy holds it."""
+
+    id: str
+    partition: str
+    created_at: datetime
+    status: str
+    ended_at: datetime | None
 
 
 def has_schema(engine: Engine) -> bool:
@@ -78,12 +88,22 @@ def _is_kept(
     )
 
 
-def broken_promises(engine: Engine, simulator: Simulator) -> list[str]:
+def broken_promises(engine: Engine, simulator: Tenant) -> list[str]:
     """Sentences about everything that is promised and not true."""
+    platform = platform_of(simulator)
     with simulator.lock:
-        served = simulator.truth.served(simulator.clock.now_ms())
-        events = {each.id: {event.id for event in each.events} for each in served}
-    return list(_Judge(engine, served, events).broken())
+        executions, events = platform.executions(simulator), platform.step_events(simulator)
+        partitions = {each.id: platform.partition_of(simulator, each) for each in served(simulator)}
+    shown = _rows_of(executions)
+    due = [Due(key, partitions[key], **shown[key]) for key in partitions]
+    return list(_Judge(engine, due, events).broken())
+
+
+def _rows_of(table: Expected) -> dict[str, dict[str, Any]]:
+    """What is promised by, of every execution."""
+    names = table.columns.split(", ")
+    places = {name: names.index(name) for name in ("created_at", "status", "ended_at")}
+    return {key: {name: row[at] for name, at in places.items()} for (key,), row in table.rows.items()}
 
 
 def content(engine: Engine) -> Content:
@@ -146,22 +166,29 @@ def _rows(engine: Engine, query: str) -> list[Any]:
         return [tuple(row) for row in db.execute(text(query))]
 
 
+def _by_execution(keys: Iterable[Key]) -> defaultdict[str, set[Key]]:
+    found: defaultdict[str, set[Key]] = defaultdict(set)
+    for key in keys:
+        found[key[0]].add(key)
+    return found
+
+
 class _Judge:
     """The warehouse at one instant against the truth."""
 
-    def __init__(self, engine: Engine, served: list[Execution], events: dict[str, set[str]]) -> None:
+    def __init__(self, engine: Engine, served: list[Due], events: Expected) -> None:
         self._engine = engine
         self._served = served
-        self._events = events
+        self._events = _by_execution(events.rows.keys() - events.optional)
         self._rows = {
             row.execution_id: row
             for row in self._all(
                 "SELECT execution_id, status, ended_at, settled_at, steps_state FROM history.executions"
             )
         }
-        self._stored: dict[str, set[str]] = defaultdict(set)
-        for execution_id, event_id in self._all("SELECT execution_id, event_id FROM history.step_events"):
-            self._stored[execution_id].add(event_id)
+        self._stored = _by_execution(
+            tuple(row) for row in self._all(f"SELECT {events.key} FROM history.step_events")
+        )
 
     def _all(self, query: str) -> list[Any]:
         with self._engine.connect() as db:
@@ -181,8 +208,8 @@ class _Judge:
     def _spans(self, name: str, query: str, *, is_settled: bool = False) -> Iterator[str]:
         for partition, start, end in self._all(query):
             for each in self._served if start and end else ():
-                created = at(each.created_ms)
-                if each.workflow_id != partition or not start <= created < end:
+                created = each.created_at
+                if each.partition != partition or not start <= created < end:
                     continue
                 row = self._rows.get(each.id)
                 if row is None:
@@ -196,8 +223,8 @@ class _Judge:
             if row is None:
                 continue
             missing = self._events[each.id] - self._stored[each.id]
-            is_current = row.status == each.status and row.ended_at == at(each.ended_ms)
-            if row.settled_at and (not is_current or each.ended_ms is None):
+            is_current = row.status == each.status and row.ended_at == each.ended_at
+            if row.settled_at and (not is_current or each.ended_at is None):
                 yield f"{each.id} is called settled and is not as the source shows it"
             if row.settled_at and missing:
                 yield f"{each.id} is called settled without {len(missing)} events"

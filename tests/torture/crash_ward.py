@@ -14,7 +14,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -26,10 +26,10 @@ import psycopg
 from sqlalchemy import NullPool, create_engine
 
 from syncer.embedded import EmbeddedServer
-from syncer.simulator import Answer, Outline, Request
-from syncer.simulator.qualys_flow import Simulator
+from syncer.simulator import Answer, Outline, Request, Tenant
 from syncer.warehouse import migrate
 from tests.acceptance.conftest import TIMEOUT, Cli, Done
+from tests.platforms import Platform, platform_of, platforms
 from tests.servers import Server
 from tests.torture.crash_nursery import Child, Nursery
 from tests.torture.crash_promises import (
@@ -138,7 +138,7 @@ class Case:
     """A source, the name of the warehouse to begin with, and how the undisturbed command went."""
 
     ward: Ward
-    simulator: Simulator
+    simulator: Tenant
     source: str
     template: str
     changes: dict[str, object]
@@ -172,6 +172,11 @@ class Case:
             found += [Instant(*kind, random.randint(1, max(1, totals[kind] * 9 // 10))) for kind in kinds]
         return found[:wanted]
 
+    def share(self, instants: list[Instant]) -> list[Instant]:
+        """Those that are tried on this platform, of all that are tried."""
+        names = list(platforms())
+        return instants[names.index(platform_of(self.simulator).name) :: len(names)]
+
     def _totals(self, only: str | None) -> dict[tuple[str, str], int]:
         """How often each kind of instant came in the undisturbed run."""
         assert self.moments is not None
@@ -180,13 +185,19 @@ class Case:
         totals |= {(kind, str(when)): total for (kind, when), total in self.moments.items()}
         return {kind: total for kind, total in totals.items() if only in (None, kind[0])}
 
-    def pages_of_steps(self) -> Counter[str]:
-        """How many pages of steps were served of each execution."""
-        return Counter(
-            each.path.split("/")[-2]
+    def read_of_steps(self) -> list[str]:
+        """Of which execution steps were served, answer by answer."""
+        endpoint = platform_of(self.simulator).steps_endpoint
+        known = self.simulator.truth.executions
+        return [
+            next(part for part in each.path.split("/") if part in known)
             for each in self.simulator.requests
-            if each.endpoint == "steps" and each.status == 200
-        )
+            if each.endpoint == endpoint and each.status == 200
+        ]
+
+    def pages_of_steps(self) -> Counter[str]:
+        """How many answers with steps were served of each execution."""
+        return Counter(self.read_of_steps())
 
     def learn(self) -> None:
         """Run the command undisturbed, to know what there is to disturb and what is to come of it."""
@@ -311,24 +322,26 @@ class Trial:
 
 
 @contextmanager
-def no_schema(ward: Ward, outline: Outline = OUTLINE, **changes: object) -> Iterator[Case]:
+def no_schema(
+    ward: Ward, platform: Platform, outline: Outline = OUTLINE, **changes: object
+) -> Iterator[Case]:
     """The very first command, which migrates as well."""
-    with _source(outline) as (simulator, source), ward.server.new_database() as url:
+    with _source(platform, outline) as (simulator, source), ward.server.new_database() as url:
         yield _learned(Case(ward, simulator, source, _name_of(url), changes))
 
 
 @contextmanager
-def first_pass(ward: Ward, **changes: object) -> Iterator[Case]:
+def first_pass(ward: Ward, platform: Platform, **changes: object) -> Iterator[Case]:
     """The command that begins: an empty warehouse of this version."""
-    with _source(OUTLINE) as (simulator, source), ward.server.new_database() as url:
+    with _source(platform, OUTLINE) as (simulator, source), ward.server.new_database() as url:
         migrate(url)
         yield _learned(Case(ward, simulator, source, _name_of(url), changes))
 
 
 @contextmanager
-def later_pass(ward: Ward, **changes: object) -> Iterator[Case]:
+def later_pass(ward: Ward, platform: Platform, **changes: object) -> Iterator[Case]:
     """A command that finds a copy, and much that has changed since."""
-    with _source(OUTLINE) as (simulator, source), ward.server.new_database() as url:
+    with _source(platform, OUTLINE) as (simulator, source), ward.server.new_database() as url:
         cli = Cli(ward.folder, url)
         cli.connect("flow", simulator, source, **KEYS, **changes)
         cli.write()
@@ -338,7 +351,26 @@ def later_pass(ward: Ward, **changes: object) -> Iterator[Case]:
         yield _learned(Case(ward, simulator, source, _name_of(url), changes))
 
 
-def _let_live(simulator: Simulator) -> None:
+Begin = Callable[[Ward, Platform], AbstractContextManager[Case]]
+
+
+class Cases:
+    """Cases by how they begin and by platform: learned once, when first asked for, because nothing may change them."""
+
+    def __init__(self, ward: Ward, stack: ExitStack) -> None:
+        self._ward = ward
+        self._stack = stack
+        self._known: dict[tuple[Begin, Platform], Case] = {}
+
+    def of(self, begin: Begin, platform: Platform) -> Case:
+        """The case, ready for trials."""
+        key = begin, platform
+        if key not in self._known:
+            self._known[key] = self._stack.enter_context(begin(self._ward, platform))
+        return self._known[key]
+
+
+def _let_live(simulator: Tenant) -> None:
     simulator.end_all_running()
     for workflow in simulator.truth.workflows:
         simulator.edit_workflow(workflow)
@@ -348,8 +380,8 @@ def _let_live(simulator: Simulator) -> None:
 
 
 @contextmanager
-def _source(outline: Outline) -> Iterator[tuple[Simulator, str]]:
-    simulator = Simulator(outline)
+def _source(platform: Platform, outline: Outline) -> Iterator[tuple[Tenant, str]]:
+    simulator = platform.simulate(outline)
     with simulator.serve() as source:
         yield simulator, source
 
@@ -363,14 +395,14 @@ def _learned(case: Case) -> Case:
     return case
 
 
-def _at_request(simulator: Simulator, instant: Instant, act: Callable[[], object]) -> threading.Event:
+def _at_request(simulator: Tenant, instant: Instant, act: Callable[[], object]) -> threading.Event:
     """Act before an answer leaves, or when half of one has and the next is asked for."""
     happened = threading.Event()
     is_cut = instant.when == "half answered"
     numbers = count(1)
 
     def fault(request: Request, answer: Answer) -> Answer:
-        if instant.kind == "list" and not request.path.endswith("/executions"):
+        if instant.kind == "list" and simulator.endpoint_of(request) != "executions":
             return answer
         number = next(numbers)
         if is_cut and number == instant.number:

@@ -1,4 +1,4 @@
-"""Passes over a simulated Qualys Flow that lies, breaks and dawdles, in time that runs as fast as it is slept away.
+"""Passes over a simulated platform that lies, breaks and dawdles, in time that runs as fast as it is slept away.
 
 Invariant: while it is slept, time passes at the source as it does here, so a wait that is kept costs milliseconds and
 one that is not is seen. It must not know which faults there are.
@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import Engine, text
 
 from syncer.http import Clock
-from syncer.simulator.qualys_flow import Simulator
+from syncer.simulator import Tenant as Simulated
 from syncer.sync import Report, backfill, sync
 from syncer.writer import Writer
 from tests.integration.flows import FlowBench
@@ -32,11 +32,11 @@ MOST_PASSES = 20
 """Passes within which everything that is to happen does."""
 
 
-ENDPOINTS = ("auth", "workflows", "workflow", "executions", "execution", "steps", "step", "input", "output")
 PAYLOADS = ("step", "input", "output")
+"""What endpoints are called that serve one payload."""
 
 
-def everywhere(kinds: Collection[str], rate: float) -> dict[str, dict[str, float]]:
+def everywhere(simulator: Simulated, kinds: Collection[str], rate: float) -> dict[str, dict[str, float]]:
     """Faults at this rate together, on every endpoint.
 
     But nothing too long where one payload is asked for: that it is too large is then all there is to know of it.
@@ -44,14 +44,14 @@ def everywhere(kinds: Collection[str], rate: float) -> dict[str, dict[str, float
     short = [kind for kind in kinds if kind not in ("flood", "bomb")]
     return {
         endpoint: dict.fromkeys(short if endpoint in PAYLOADS else kinds, rate / len(kinds))
-        for endpoint in ENDPOINTS
+        for endpoint in simulator.endpoints
     }
 
 
 class Hurried:
     """A clock that sleeping moves forward, at the source as well."""
 
-    def __init__(self, simulator: Simulator) -> None:
+    def __init__(self, simulator: Simulated) -> None:
         self._simulator = simulator
         self.slept = 0.0
 
@@ -82,7 +82,7 @@ class HurriedWriter(Writer):
 class HostileBench(FlowBench):
     """One warehouse and one source that cannot be relied on."""
 
-    def __init__(self, engine: Engine, simulator: Simulator, url: str, **changes: Any) -> None:
+    def __init__(self, engine: Engine, simulator: Simulated, url: str, **changes: Any) -> None:
         self.time = Hurried(simulator)
         super().__init__(engine, self.time.clock())
         self._simulator = simulator
@@ -120,7 +120,11 @@ class HostileBench(FlowBench):
     @property
     def disputes(self) -> int:
         """Windows of which somebody is told that they may lack something."""
-        return self._disputes_since(self.clock.now() - timedelta(days=40))
+        return self._disputes_since(self._before_horizon(days=10))
+
+    def _before_horizon(self, days: float) -> datetime:
+        horizon_days = self._simulator.switches.horizon_days
+        return self.clock.now() - timedelta(days=horizon_days + days)
 
     def _disputes_since(self, instant: datetime) -> int:
         found = "SELECT count(*) FROM syncer.window_audit WHERE verdict = 'disputed' AND resolved_at IS NULL"
@@ -146,9 +150,9 @@ class HostileBench(FlowBench):
             # The warehouse compares these with its own clock, which nobody can hurry.
             db.execute(text("UPDATE history.executions SET _steps_retry_at = NULL"))
         if self.disputes:
-            since = self.clock.now() - timedelta(days=31)
+            since = self._before_horizon(days=1)
             self.once(lambda session: backfill(session, since, None))
-            assert self._disputes_since(self.clock.now() - timedelta(days=29)) == 0
+            assert self._disputes_since(self._before_horizon(days=-1)) == 0
         return self.once()
 
     def conclude(self, fault: str, injected: int, stale: Mapping[str, int] | None = None) -> None:

@@ -5,26 +5,27 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine, text
 
-from syncer.simulator import Outline
-from syncer.simulator.qualys_flow import Simulator
+from syncer.simulator import Outline, Tenant
 from tests.integration.flows import FlowBench
+from tests.platforms import platforms
 from tests.torture.judge import combined, judge
 from tests.torture.table import Verdict
 
 
 @pytest.fixture(scope="module")
-def simulator() -> Simulator:
-    return Simulator(Outline(workflows=2, executions=10, running=2, loops=True))
+def simulator() -> Tenant:
+    platform = next(iter(platforms().values()))
+    return platform.simulate(Outline(workflows=2, executions=10, running=2, loops=True))
 
 
 @pytest.fixture
-def copied(engine: Engine, simulator: Simulator) -> Engine:
+def copied(engine: Engine, simulator: Tenant) -> Engine:
     with simulator.serve() as url:
         assert not FlowBench(engine).run(simulator, url).error
     return engine
 
 
-def test_a_perfect_copy_is_found_perfect(copied: Engine, simulator: Simulator) -> None:
+def test_a_perfect_copy_is_found_perfect(copied: Engine, simulator: Tenant) -> None:
     assert judge(copied, simulator) == Verdict()
 
 
@@ -43,7 +44,7 @@ HARMS = {
 }
 
 
-def test_whatever_is_wrong_is_counted(copied: Engine, simulator: Simulator) -> None:
+def test_whatever_is_wrong_is_counted(copied: Engine, simulator: Tenant) -> None:
     expected = Verdict()
     for harm, verdict in HARMS.items():
         with copied.begin() as db:

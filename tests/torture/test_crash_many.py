@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import signal
 
+import pytest
+
 from syncer.simulator import Outline
 from tests.acceptance.service import eventually
+from tests.platforms import Platform, platforms
 from tests.torture.crash_nursery import Child
 from tests.torture.crash_promises import content, differing, progress, went_back
 from tests.torture.crash_ward import Case, Instant, Trial, Ward, no_schema
@@ -17,12 +20,15 @@ TOO_MANY = 1.5
 
 SLEEPS = 1, 12
 
+CHOSEN = list(platforms().values())[: None if FULL else 1]
+
 ENOUGH = Outline(workflows=2, executions=70, running=2, loops=True, steps=2, seed=SEED)
 """So much work that what each process must ask for itself weighs little."""
 
 
-def test_processes_begun_at_once_on_an_empty_warehouse_share_its_work(ward: Ward) -> None:
-    with no_schema(ward, ENOUGH) as case, case.trial() as trial:
+@pytest.mark.parametrize("platform", CHOSEN, ids=lambda each: each.name)
+def test_processes_begun_at_once_on_an_empty_warehouse_share_its_work(ward: Ward, platform: Platform) -> None:
+    with no_schema(ward, platform, ENOUGH) as case, case.trial() as trial:
         case.simulator.clear_requests()
         children = [trial.start("sync") for _ in range(PROCESSES)]
         ended = [child.wait() for child in children]
@@ -33,7 +39,7 @@ def test_processes_begun_at_once_on_an_empty_warehouse_share_its_work(ward: Ward
         requests = len(case.simulator.requests)
         print(f"\nrequests: {requests} by {PROCESSES} processes, {case.requests} by one")  # noqa: T201
         assert requests < TOO_MANY * case.requests
-        read = [each.path for each in case.simulator.requests if each.endpoint == "steps"]
+        read = case.read_of_steps()
         assert len(read) <= len(set(read)) + PROCESSES, "steps were read by several"
 
 

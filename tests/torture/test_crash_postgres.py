@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+import pytest
+
 from tests.acceptance.service import eventually, running
+from tests.platforms import Platform, platforms
 from tests.torture.crash_ward import Case, Instant, Trial, Ward, first_pass
 from tests.torture.judge import judge
 from tests.torture.table import FULL, SEED, Verdict, note
@@ -22,6 +25,9 @@ IN_A_POLL = (
     ("commit", "answered"),
     ("copy", "sent"),
 )
+
+
+CHOSEN = list(platforms().values())[: None if FULL else 1]
 
 
 def _crash(case: Case, instant: Instant) -> None:
@@ -57,15 +63,18 @@ def _suffer(case: Case, instant: Instant, act: Callable[[Trial], object], fault:
 
 
 def test_a_warehouse_that_goes_away_ends_a_pass_with_a_sentence_and_the_next_one_heals(case: Case) -> None:
-    for instant in case.instants(CRASHES[FULL]):
-        _crash(case, instant)
-    for instant in case.instants(CUTS[FULL]):
-        _cut(case, instant)
+    for number, suffer in ((CRASHES[FULL], _crash), (CUTS[FULL], _cut)):
+        instants = case.instants(number)
+        for instant in case.share(instants) if FULL else instants:
+            suffer(case, instant)
 
 
-def test_the_service_recovers_by_itself_from_every_crash_of_the_warehouse(ward: Ward) -> None:
+@pytest.mark.parametrize("platform", CHOSEN, ids=lambda each: each.name)
+def test_the_service_recovers_by_itself_from_every_crash_of_the_warehouse(
+    ward: Ward, platform: Platform
+) -> None:
     random = Random(SEED)
-    with first_pass(ward, poll="1s") as case, case.trial() as trial:
+    with first_pass(ward, platform, poll="1s") as case, case.trial() as trial:
         trial.cli.service = {"listen": "", "log_format": "json"}
         with running(trial.cli) as service:
             eventually(lambda: _is_copied(trial), "the first copy")

@@ -62,7 +62,8 @@ def _assert_complete_is_committed(trial: Trial, read: set[str]) -> None:
 
 
 def test_a_pass_that_is_told_to_end_does_so_in_good_order(case: Case) -> None:
-    for instant in case.instants(STOPS[FULL]):
+    instants = case.instants(STOPS[FULL])
+    for instant in case.share(instants) if FULL else instants:
         with case.trial() as trial:
             hit = _stop(trial, instant)
             trial.heal()

@@ -9,9 +9,9 @@ from random import Random
 
 import pytest
 
-from syncer.simulator import Answer, Request
-from syncer.simulator.qualys_flow import Simulator
+from syncer.simulator import Answer, Request, Tenant
 from tests.acceptance.service import eventually
+from tests.platforms import Platform, platforms
 from tests.torture.crash_ward import Trial, Ward, first_pass
 from tests.torture.table import FULL, SEED, note
 
@@ -20,13 +20,16 @@ WAIT = 15
 
 TIMES = 1, 5
 
+CHOSEN = list(platforms().values())[: None if FULL else 1]
 
+
+@pytest.mark.parametrize("platform", CHOSEN, ids=lambda each: each.name)
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 0)])
 def test_a_wait_outlives_the_process_that_was_told_to_wait(
-    ward: Ward, number: signal.Signals, code: int
+    ward: Ward, platform: Platform, number: signal.Signals, code: int
 ) -> None:
     random = Random(SEED + number)
-    with first_pass(ward, max_concurrency=1) as case:
+    with first_pass(ward, platform, max_concurrency=1) as case:
         for _ in range(TIMES[FULL]):
             with case.trial() as trial:
                 _limit(case.simulator, random.randint(2, case.requests - 2))
@@ -36,7 +39,7 @@ def test_a_wait_outlives_the_process_that_was_told_to_wait(
                 assert not any(verdict)
 
 
-def _limit(simulator: Simulator, number: int) -> None:
+def _limit(simulator: Tenant, number: int) -> None:
     """Say at the `number`-th request that it is too much."""
     numbers = count(1)
 
@@ -66,7 +69,7 @@ def _told(trial: Trial) -> list[datetime]:
     return trial.values("SELECT not_before FROM syncer.rate_limits WHERE not_before > clock_timestamp()")
 
 
-def _assert_nothing_was_asked_before(simulator: Simulator, asked: int, until: datetime) -> None:
+def _assert_nothing_was_asked_before(simulator: Tenant, asked: int, until: datetime) -> None:
     later = [each.at_ms for each in simulator.requests[asked:]]
     assert later
     assert min(later) >= until.timestamp() * 1000 - 1000, "the rest of the wait was not honoured"

@@ -6,26 +6,27 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
-from syncer.simulator import KINDS, Clock, Outline
+from syncer.simulator import KINDS, Clock, Outline, Tenant
 from syncer.simulator.bustle import EVENTS
-from syncer.simulator.qualys_flow import Simulator, Switches, lies
 from syncer.sync import poll, recent_steps
+from tests.platforms import Platform, each_platform, platforms
 from tests.torture.hostile import HostileBench, everywhere
 from tests.torture.table import FULL, SEED
 
 SHORT = timedelta(seconds=0.3)
 """A client's patience where the source may be silent."""
 
-OUTLINE = Outline(seed=SEED, workflows=2, executions=8, running=2, steps=2, days=20, loops=True)
+OUTLINE = Outline(seed=SEED, workflows=2, executions=8, running=2, steps=2, days=20, tied=5, loops=True)
 
 FAMILIES: dict[str, tuple[str, ...]] = {
     "errors": ("500", "502", "503", "504", "401", "redirect", "html", "empty", "json-cut"),
     "waits": (
-        *("429-seconds", "429-date", "429-bare", "503-retry-after"),
+        *("429-seconds", "429-date", "429-bare", "429-in-words", "503-retry-after"),
         *("409-too-often", "409-too-many", "409-to-wait"),
     ),
     "connections": (
@@ -37,31 +38,46 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         *("unknown-encoding", "date-ahead", "date-behind", "endless-head", "flood", "bomb"),
     ),
 }
-READINGS = {
-    "order ignored": Switches(honour_order=False),
-    "no totals": Switches(total_as="absent"),
-    "as documented": Switches(),
-    "end exclusive": Switches(end_at="exclusive"),
-}
 ALONE = {kind: (kind,) for kind in KINDS}
 
 SEEDS = [SEED + number for number in range(5 if FULL else 1)]
 CASES = [*((kind, SEED) for kind in ALONE if FULL), *product(FAMILIES, SEEDS)]
 
+EVERYWHERE = each_platform()
+
+
+def lies(*chosen: str) -> list[Any]:
+    """Each platform with each of its lies, or of these."""
+    return [
+        pytest.param(platform, kind, id=f"{platform.name}-{kind}")
+        for platform in platforms().values()
+        for kind in platform.lies
+        if not chosen or kind in chosen
+    ]
+
+
+def hard_readings() -> list[Any]:
+    """Each platform as documented, and under readings that make its lists hard to prove."""
+    return [
+        pytest.param(platform, reading, id=f"{platform.name}-{name}")
+        for platform in platforms().values()
+        for name, reading in list({**platform.hard, "as documented": {}}.items())[: None if FULL else 1]
+    ]
+
 
 @pytest.fixture
-def simulator() -> Simulator:
-    return Simulator(OUTLINE)
+def simulator(platform: Platform) -> Tenant:
+    return platform.simulate(OUTLINE)
 
 
 @pytest.fixture
-def url(simulator: Simulator) -> Iterator[str]:
+def url(simulator: Tenant) -> Iterator[str]:
     with simulator.serve() as url:
         yield url
 
 
 @pytest.fixture
-def bench(engine: Engine, simulator: Simulator, url: str) -> HostileBench:
+def bench(engine: Engine, simulator: Tenant, url: str) -> HostileBench:
     return HostileBench(engine, simulator, url)
 
 
@@ -77,12 +93,11 @@ def test_every_fault_has_its_family() -> None:
     assert sorted(kind for family in FAMILIES.values() for kind in family) == sorted(KINDS)
 
 
+@EVERYWHERE
 @pytest.mark.parametrize(("kinds", "seed"), CASES)
-def test_faults_on_the_way_cost_no_row(
-    bench: HostileBench, simulator: Simulator, kinds: str, seed: int
-) -> None:
+def test_faults_on_the_way_cost_no_row(bench: HostileBench, simulator: Tenant, kinds: str, seed: int) -> None:
     wanted = (FAMILIES | ALONE)[kinds]
-    faults = simulator.misbehave(everywhere(wanted, 0.3), seed=seed)
+    faults = simulator.misbehave(everywhere(simulator, wanted, 0.3), seed=seed)
     timeout = SHORT if "silence" in wanted else timedelta(seconds=30)
     bench.until(lambda: faults.injected.keys() >= set(wanted), at_least=2, timeout=timeout)
     faults.calm()
@@ -92,21 +107,30 @@ def test_faults_on_the_way_cost_no_row(
         bench.conclude(kind, faults.injected[kind])
 
 
-@pytest.mark.parametrize("kinds", [*(FAMILIES["waits"] if FULL else ()), "waits"])
+def dialects() -> list[Any]:
+    """Each platform with all ways in which it asks to wait; in a full run with each of them, too."""
+    return [
+        pytest.param(platform, kinds, id=f"{platform.name}-{'-or-'.join(kinds)}")
+        for platform in platforms().values()
+        for kinds in (platform.waits, *((kind,) for kind in platform.waits if FULL))
+    ]
+
+
+@pytest.mark.parametrize(("platform", "wanted"), dialects())
 def test_no_request_leaves_before_the_wait_is_over_by_the_sources_own_clock(
-    engine: Engine, kinds: str
+    engine: Engine, platform: Platform, wanted: tuple[str, ...]
 ) -> None:
     # Many lists to read side by side over one connection: whoever does not hear of the wait is seen.
-    simulator = Simulator(replace(OUTLINE, workflows=8, executions=2, steps=1), clock=off_by(-1))
+    simulator = platform.simulate(replace(OUTLINE, workflows=8, executions=2, steps=1), clock=off_by(-1))
     with simulator.serve() as url:
         bench = HostileBench(engine, simulator, url, max_concurrency=1)
-        wanted = (FAMILIES | ALONE)[kinds]
         faults = simulator.misbehave({"executions": dict.fromkeys(wanted, 0.5 / len(wanted))}, seed=SEED)
         bench.until(lambda: faults.injected.total() > 5)
         assert faults.impolite == 0
 
 
-def test_a_redirect_is_not_followed(bench: HostileBench, simulator: Simulator) -> None:
+@EVERYWHERE
+def test_a_redirect_is_not_followed(bench: HostileBench, simulator: Tenant) -> None:
     simulator.misbehave({"*": {"redirect": 0.2}}, seed=SEED)
     bench.passes(2)
     assert simulator.counts["other"] == 0
@@ -116,11 +140,12 @@ def test_a_redirect_is_not_followed(bench: HostileBench, simulator: Simulator) -
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("kind", [kind for kind in lies.KINDS if FULL or not kind.startswith("hints")])
+@pytest.mark.parametrize(("platform", "kind"), lies())
 def test_a_list_that_lies_for_a_while_costs_no_row(
-    bench: HostileBench, simulator: Simulator, kind: str, seed: int
+    bench: HostileBench, platform: Platform, simulator: Tenant, kind: str, seed: int
 ) -> None:
-    simulator.switches = Switches(honour_order=kind != "repeated")  # only then are pages turned by number
+    if kind == "repeated":
+        simulator.switches = replace(simulator.switches, **platform.by_number)
     liar = simulator.lie({kind: 0.4}, seed=seed)
     bench.until(lambda: liar.told[kind] > 0)
     liar.confess()
@@ -129,9 +154,9 @@ def test_a_list_that_lies_for_a_while_costs_no_row(
     bench.conclude(f"lie: {kind}", liar.told[kind])
 
 
-@pytest.mark.parametrize("kind", ["total-more", "total-less"])
+@pytest.mark.parametrize(("platform", "kind"), lies("total-more", "total-less"))
 def test_a_total_that_lies_for_ever_is_disputed_and_costs_no_row(
-    bench: HostileBench, simulator: Simulator, kind: str
+    bench: HostileBench, simulator: Tenant, kind: str
 ) -> None:
     simulator.end_all_running()
     liar = simulator.lie({kind: 1.0}, seed=SEED)
@@ -143,9 +168,9 @@ def test_a_total_that_lies_for_ever_is_disputed_and_costs_no_row(
     bench.conclude(f"lie for ever: {kind}", liar.told[kind])
 
 
-@pytest.mark.parametrize("kind", ["hints-still", "hints-restless"])
+@pytest.mark.parametrize(("platform", "kind"), lies("hints-still", "hints-restless"))
 def test_hints_that_lie_delay_a_row_to_the_next_sweep_at_most(
-    bench: HostileBench, simulator: Simulator, kind: str
+    bench: HostileBench, simulator: Tenant, kind: str
 ) -> None:
     every = timedelta(minutes=5)
     liar = simulator.lie({kind: 1.0}, seed=SEED)
@@ -165,12 +190,11 @@ def test_hints_that_lie_delay_a_row_to_the_next_sweep_at_most(
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize(
-    "switches",
-    [pytest.param(switches, id=name) for name, switches in READINGS.items()][: None if FULL else 2],
-)
-def test_what_happens_between_two_pages_costs_no_row(engine: Engine, switches: Switches, seed: int) -> None:
-    simulator = Simulator(OUTLINE, switches=switches)
+@pytest.mark.parametrize(("platform", "reading"), hard_readings())
+def test_what_happens_between_two_pages_costs_no_row(
+    engine: Engine, platform: Platform, reading: dict[str, Any], seed: int
+) -> None:
+    simulator = platform.simulate(OUTLINE, **reading)
     with simulator.serve() as url:
         bench = HostileBench(engine, simulator, url)
         bustle = simulator.bustle(dict.fromkeys(EVENTS, 0.15), seed=seed)
@@ -182,9 +206,12 @@ def test_what_happens_between_two_pages_costs_no_row(engine: Engine, switches: S
             bench.conclude(f"between pages: {event}", bustle.happened[event])
 
 
+@EVERYWHERE
 @pytest.mark.parametrize("hours", [-1, 1], ids=["behind", "ahead"])
-def test_a_source_whose_clock_is_an_hour_off_costs_no_row(engine: Engine, hours: int) -> None:
-    simulator = Simulator(OUTLINE, clock=off_by(hours))
+def test_a_source_whose_clock_is_an_hour_off_costs_no_row(
+    engine: Engine, platform: Platform, hours: int
+) -> None:
+    simulator = platform.simulate(OUTLINE, clock=off_by(hours))
     with simulator.serve() as url:
         bench = HostileBench(engine, simulator, url)
         bustle = simulator.bustle({"runs": 0.2, "begins": 0.2, "ends": 0.2, "shows-late": 0.2}, seed=SEED)
@@ -194,9 +221,10 @@ def test_a_source_whose_clock_is_an_hour_off_costs_no_row(engine: Engine, hours:
         bench.conclude(f"clock skew of {hours:+} h", 3)
 
 
+@EVERYWHERE
 @pytest.mark.parametrize("kind", ["date-ahead", "date-behind"])
 def test_a_gateway_whose_clock_is_an_hour_off_that_of_its_records_costs_no_row(
-    bench: HostileBench, simulator: Simulator, kind: str
+    bench: HostileBench, simulator: Tenant, kind: str
 ) -> None:
     faults = simulator.misbehave({"*": {kind: 1.0}}, seed=SEED)
     for _ in range(3):
@@ -210,13 +238,14 @@ def test_a_gateway_whose_clock_is_an_hour_off_that_of_its_records_costs_no_row(
 # All of it
 
 
+@EVERYWHERE
 @pytest.mark.parametrize("seed", SEEDS)
-def test_everything_at_once_costs_no_row(engine: Engine, seed: int) -> None:
-    simulator = Simulator(OUTLINE)
+def test_everything_at_once_costs_no_row(engine: Engine, platform: Platform, seed: int) -> None:
+    simulator = platform.simulate(OUTLINE)
     with simulator.serve() as url:
         bench = HostileBench(engine, simulator, url, timeout=SHORT)
-        faults = simulator.misbehave(everywhere(KINDS, 0.15), seed=seed)
-        told = {kind: 0.03 for kind in lies.KINDS if not kind.startswith("hints")}
+        faults = simulator.misbehave(everywhere(simulator, KINDS, 0.15), seed=seed)
+        told = {kind: 0.03 for kind in platform.lies if not kind.startswith("hints")}
         liar = simulator.lie(told, seed=seed)
         bustle = simulator.bustle(dict.fromkeys(EVENTS, 0.03), seed=seed)
         bench.until(lambda: faults.injected.total() > (200 if FULL else 50))

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from syncer.simulator import KINDS, Outline
-from syncer.simulator.qualys_flow import Simulator
+from syncer.simulator import KINDS, Outline, Tenant
 from tests.acceptance.conftest import Cli, Done, Running
+from tests.platforms import Platform, each_platform, platforms
 from tests.torture.hostile import everywhere
 from tests.torture.judge import judge
 from tests.torture.table import FULL, SEED, note
@@ -35,18 +35,23 @@ AT_ONCE = [kind for kind in KINDS if not kind.startswith(("429", "409", "503-", 
 
 
 @pytest.fixture
-def simulator() -> Simulator:
-    return Simulator(Outline(seed=SEED, workflows=2, executions=15, running=0, steps=2, days=20))
+def platform() -> Platform:
+    return next(iter(platforms().values()))
 
 
 @pytest.fixture
-def url(simulator: Simulator) -> Iterator[str]:
+def simulator(platform: Platform) -> Tenant:
+    return platform.simulate(Outline(seed=SEED, workflows=2, executions=15, running=0, steps=2, days=20))
+
+
+@pytest.fixture
+def url(simulator: Tenant) -> Iterator[str]:
     with simulator.serve() as url:
         yield url
 
 
 @pytest.fixture
-def cli(tmp_path: Path, database_url: str, simulator: Simulator, url: str) -> Cli:
+def cli(tmp_path: Path, database_url: str, simulator: Tenant, url: str) -> Cli:
     cli = Cli(tmp_path, database_url)
     cli.connect("flow", simulator, url, max_response_bytes=MAX_RESPONSE, timeout="5s", page_size=20)
     return cli
@@ -66,14 +71,15 @@ def silent_about_itself(done: Done) -> None:
     assert "Error" not in done.out
 
 
+@pytest.mark.parametrize("platform", list(platforms().values())[: None if FULL else 1])
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is told by Linux alone")
-def test_answers_of_a_gigabyte_cost_no_memory(cli: Cli, simulator: Simulator, engine: Engine) -> None:
+def test_answers_of_a_gigabyte_cost_no_memory(cli: Cli, simulator: Tenant, engine: Engine) -> None:
     usual = measured(cli)
     for workflow_id in simulator.truth.workflows:
         for _ in range(5):
             simulator.add_execution(workflow_id)
     simulator.clock.advance(5)
-    faults = simulator.misbehave(everywhere(("flood", "bomb"), 0.4), seed=SEED)
+    faults = simulator.misbehave(everywhere(simulator, ("flood", "bomb"), 0.4), seed=SEED)
     hostile = measured(cli)
     faults.calm()
     assert faults.injected.keys() == {"flood", "bomb"}
@@ -86,11 +92,12 @@ def test_answers_of_a_gigabyte_cost_no_memory(cli: Cli, simulator: Simulator, en
     assert judge(engine, simulator) == (0, 0, 0)
 
 
+@each_platform()
 @pytest.mark.parametrize("seed", [SEED + number for number in range(10 if FULL else 1)])
 def test_whatever_goes_wrong_is_told_in_sentences_and_costs_no_row(
-    cli: Cli, simulator: Simulator, engine: Engine, seed: int
+    cli: Cli, simulator: Tenant, engine: Engine, seed: int
 ) -> None:
-    faults = simulator.misbehave(everywhere(AT_ONCE, 0.2), seed=seed)
+    faults = simulator.misbehave(everywhere(simulator, AT_ONCE, 0.2), seed=seed)
     codes = set()
     for _ in range(3):
         done = cli.run("sync")
@@ -107,7 +114,7 @@ def test_whatever_goes_wrong_is_told_in_sentences_and_costs_no_row(
     assert judge(engine, simulator) == (0, 0, 0)
 
 
-def test_a_total_that_lies_for_ever_is_told_and_exits_with_1(cli: Cli, simulator: Simulator) -> None:
+def test_a_total_that_lies_for_ever_is_told_and_exits_with_1(cli: Cli, simulator: Tenant) -> None:
     simulator.lie({"total-more": 1.0}, seed=SEED)
     done = cli.run("sync")
     silent_about_itself(done)
@@ -117,10 +124,10 @@ def test_a_total_that_lies_for_ever_is_told_and_exits_with_1(cli: Cli, simulator
     assert "disputed" in status.out
 
 
-def test_an_id_that_is_too_long_is_told_and_listed(cli: Cli, simulator: Simulator) -> None:
-    record_id = next(iter(simulator.truth.executions))
-    for field in ("id", "execution"):
-        simulator.spoil(record_id, field, "x" * 3000)
+def test_an_id_that_is_too_long_is_told_and_listed(cli: Cli, platform: Platform, simulator: Tenant) -> None:
+    records = platform.records(simulator)["executions"]
+    for field in records.own:
+        simulator.spoil(records.ids[0], field, "x" * 3000)
     done = cli.run("sync")
     silent_about_itself(done)
     assert done.code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
-from syncer.cli.init.answers import EMBEDDED, Answers, Kept, missing
+from syncer.cli.init.answers import (
+    EMBEDDED,
+    Answers,
+    Kept,
+    fields,
+    is_secret,
+    missing,
+    modes,
+    needed,
+    problem_of,
+    several,
+)
 from syncer.cli.init.example import addresses, example, render
 from syncer.cli.init.flags import from_flags
 from syncer.cli.init.writing import trial, write
@@ -111,6 +123,15 @@ def test_a_way_to_sign_in_that_several_keys_leave_open_is_asked_for() -> None:
     assert flags(platform="acme").mode is None
 
 
+def test_a_text_that_will_not_do_is_answered_with_what_to_write() -> None:
+    class Plain(Section):
+        word: str = Field(min_length=1, pattern="^[a-z]*$", description="write a word")
+
+    assert problem_of(Plain, "word", "") == "must not be empty; write a word"
+    assert problem_of(Plain, "word", "two words") == "cannot be this text; write a word"
+    assert problem_of(Plain, "word", "one") is None
+
+
 def test_the_platforms_own_keys_stand_in_its_table() -> None:
     secret = Kept(place="env", name="A", value="x")
     mine = answers(
@@ -178,6 +199,62 @@ def test_what_is_written_loads(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     assert write(file, answers(auth={"user": "me", "password": secret})) == [Path(secret.name), file]
     assert load(file, env={}, platforms=TOYS).connections["prod"].auth.password.get_secret_value() == "s3cret"  # type: ignore[attr-defined]
+
+
+def table_of(platform: str) -> str:
+    """The platform's table of the example, without the signs that make a comment of it."""
+    first, *others = re.split(r"^# (?=\[connections\.)", example(), flags=re.MULTILINE)
+    tables = [
+        first[first.index("[connections.") :],
+        *(re.sub("^# ?", "", each, flags=re.MULTILINE) for each in others),
+    ]
+    [table] = [each for each in tables if f'platform = "{platform}"' in each]
+    return table
+
+
+@pytest.mark.parametrize("platform", [*platforms()])
+def test_the_example_holds_a_table_of_every_platform_with_its_keys_and_defaults(
+    platform: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(f'[warehouse]\nurl = "embedded"\n{table_of(platform)}')
+    found = set(re.findall(r'env = "(\w+)"', file.read_text()))
+    [connection] = load(file, env=dict.fromkeys(found, "x"), platforms=platforms()).connections.values()
+    spec = platforms()[platform]
+    assert connection.horizon == spec.horizon
+    for key, field in spec.options.model_fields.items():
+        assert re.search(rf"^#.*\n{key} = ", table_of(platform), re.MULTILINE)
+        assert field.is_required() or getattr(connection.options, key) == field.default
+
+
+@pytest.mark.parametrize("platform", [*platforms()])
+def test_what_is_written_explains_the_platforms_own_keys(platform: str) -> None:
+    text = render(answers(platform=platform), lambda secret: secret)
+    for key in platforms()[platform].options.model_fields:
+        assert re.search(rf"^#.*\n# {key} = ", text, re.MULTILINE)
+    assert "[connections.prod]\n#" in text
+    assert text.count("platform = ") == 1
+
+
+@pytest.mark.parametrize(
+    ("platform", "mode"), [(name, mode) for name, spec in platforms().items() for mode in modes(spec)]
+)
+def test_any_way_to_sign_in_to_any_platform_gives_a_file_that_loads(platform: str, mode: str) -> None:
+    spec, text = platforms()[platform], "https://iam.example"
+    auth: dict[str, str | Kept] = {
+        key: Kept(place="env", name="PW", value="s3cret") if is_secret(modes(spec)[mode], key) else text
+        for key in fields(modes(spec)[mode])
+    }
+    keys = {
+        key: several(spec.options, key, "a")
+        for key in spec.options.model_fields
+        if key in needed(spec.options)
+    }
+    mine = answers(platform=platform, mode=mode, auth=auth, keys=keys)
+    assert list(missing(mine, platforms())) == []
+    connection = trial(mine, platforms(), is_tested=True).connections["prod"]
+    assert connection.auth.model_dump()["mode"] == mode
+    assert connection.horizon == spec.horizon
 
 
 @pytest.mark.parametrize("platform", [*platforms()])

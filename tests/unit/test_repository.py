@@ -37,14 +37,17 @@ def project() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("name", [RUNTIME, DEV])
+SDKS = [f"../{path.relative_to(ROOT)}" for path in sorted((ROOT / "tests/sdk/requirements").iterdir())]
+
+
+@pytest.mark.parametrize("name", [RUNTIME, DEV, *SDKS])
 def test_lock_files_name_no_host_and_no_option(name: str) -> None:
     text = (ROOT / "requirements" / name).read_text(encoding="utf-8")
     assert "://" not in text
     assert [line for line in text.splitlines() if line.startswith("-")] == []
 
 
-@pytest.mark.parametrize("name", [RUNTIME, DEV])
+@pytest.mark.parametrize("name", [RUNTIME, DEV, *SDKS])
 def test_everything_locked_has_hashes(name: str) -> None:
     assert [package for package, rest in locked(name).items() if "--hash=sha256:" not in rest] == []
 
@@ -110,8 +113,9 @@ def test_every_target_of_make_explains_itself() -> None:
     phony = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)
     assert phony
     shown = subprocess.run(["make"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    assert re.findall(r"^  make (\w+) +\w", shown, re.MULTILINE) == re.findall(r"^(\w+):", text, re.MULTILINE)
-    assert set(phony.group(1).split()) == set(re.findall(r"make (\w+) ", shown))
+    names = re.findall(r"^  make ([\w-]+) +\w", shown, re.MULTILINE)
+    assert names == re.findall(r"^([\w-]+):", text, re.MULTILINE)
+    assert sorted(phony.group(1).split()) == sorted(names)
 
 
 def pythons(folder: Path, **suits: bool) -> dict[str, str]:

@@ -147,7 +147,7 @@ def test_workflows_come_whole_where_paging_is_refused_and_then_it_is_not_tried_a
     (passes, dialect), tenant = with_source({WORKFLOWS: whole}, passes_and_dialect, page_size=2)
     assert passes == [[["w0", "w1", "w2"]]] * 2
     assert [len(query) for query in tenant.queries(WORKFLOWS)] == [2, 0, 0]
-    assert dialect["workflows"] == "one answer holds them all"
+    assert dialect["paging"] == "of workflows: one answer holds them all"
 
 
 @pytest.mark.parametrize(("page_size", "requests"), [(2, 2), (100, 3)])
@@ -159,7 +159,7 @@ def test_workflows_come_whole_where_paging_is_passed_over(page_size: int, reques
     assert passes[-1] == [["w0", "w1", "w2"]]
     assert {each for page in passes[0] for each in page} == {"w0", "w1", "w2"}
     assert len(tenant.queries(WORKFLOWS)) == requests
-    assert dialect["workflows"] == "one answer holds them all"
+    assert dialect["paging"] == "of workflows: one answer holds them all"
 
 
 async def passes_and_dialect(source: SailPoint) -> tuple[list[list[list[str]]], Mapping[str, str]]:
@@ -411,12 +411,12 @@ SECOND = {"definition": {"start": "a"}, "history": a_history(4), "trigger": {"ty
 @pytest.mark.parametrize("status", [400, 404, 410])
 def test_where_the_first_history_is_gone_the_second_serves_and_stays(status: int) -> None:
     async def read(source: SailPoint) -> Any:
-        return await read_twice(source), source.dialect["steps"]
+        return await read_twice(source), source.dialect["history"]
 
     handlers = {NEW_HISTORY: never(status), HISTORY_2: lambda _: SECOND}
     (answer, dialect), tenant = with_source(handlers, read, api_path="v2025")
     assert len(answer.events) == 4
-    assert dialect == "history-v2"
+    assert dialect == "history-v2 brings the steps"
     assert len(tenant.queries(HISTORY_2)) == 2
     assert len(tenant.queries(NEW_HISTORY)) == (2 if status == 400 else 1)
     first = answer.events[0]
@@ -461,14 +461,15 @@ def test_what_will_be_taken_away_is_logged_once_and_shown() -> None:
 
     async def read(source: SailPoint) -> Any:
         await source.list_workflows(1)
-        before = source.dialect["deprecated"]
+        before = source.dialect["future"]
         for page in (1, 2):
             await source.list_executions("w1", WINDOW, page)
-        return before, source.dialect["deprecated"]
+        return before, source.dialect["future"]
 
     with capture_logs() as logs:
         (before, after), _ = with_source({EXECUTIONS: lambda _: answer, WORKFLOWS: lambda _: plain}, read)
-    assert (before, after) == ("nothing, as far as told", "executions (until 2028-07-01)")
+    assert before == "nothing will be taken away, as far as told"
+    assert after == "will be taken away: executions (until 2028-07-01)"
     assert logs == [
         {
             "event": "deprecated",

@@ -74,8 +74,8 @@ def command(  # noqa: PLR0913 - one parameter per option
     \b
     Examples:
       syncer init
-      syncer init --base-url https://gateway.qg2.apps.qualys.eu --warehouse embedded \\
-        --auth username=api-user --auth password=env:QUALYS_PASSWORD --output /etc/syncer/config.toml
+      syncer init --platform qualys_flow --base-url https://api.example.com --warehouse embedded \\
+        --auth username=api-user --auth password=env:PASSWORD --output /etc/syncer/config.toml
     """
     specs, file = platforms(), output or configuration_file()
     answers = from_flags(

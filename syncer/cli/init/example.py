@@ -27,7 +27,7 @@ Refer = Callable[[Kept], Kept]
 
 _TABLE = re.compile(r"\[(.+)\]")
 _KEY = re.compile(r"(\w+) = ")
-_OTHERS = re.compile(r"^# \[connections\.", re.MULTILINE)
+_OTHERS = re.compile(r"^# \[connections\..+\]\n", re.MULTILINE)
 
 
 class _Entry(Struct, frozen=True):
@@ -42,6 +42,9 @@ class _Entry(Struct, frozen=True):
         return [*comments, self.line if line is None else line]
 
 
+Table = dict[str, _Entry]
+
+
 def example() -> str:
     """The documented example."""
     package = Path(syncer.__file__).parent
@@ -51,35 +54,38 @@ def example() -> str:
 
 def addresses() -> dict[str, str]:
     """An address of each platform, as it looks in the example."""
-    text = example()
-    others = _OTHERS.split(text, maxsplit=1)
-    block = text[len(others[0]) :]
-    uncommented = re.sub(r"^# ?", "", block, flags=re.MULTILINE)
-    tables = [*_connections(others[0]), *_connections(uncommented)]
-    return {str(table["platform"]): str(table["base_url"]) for table in tables}
-
-
-def _connections(text: str) -> list[dict[str, object]]:
-    return list(tomllib.loads(text).get("connections", {}).values())
+    return {platform: str(_value(table["base_url"])) for platform, table in _tables(example()).items()}
 
 
 def render(answers: Answers, refer: Refer) -> str:
-    """The whole file."""
-    entries = [*_entries(_OTHERS.split(example(), maxsplit=1)[0])]
+    """The whole file, with what the example says of this platform in the place of what it says of another."""
+    text = example()
+    own = _tables(text).get(answers.platform or "", {})
     lines: list[str] = []
     table = ""
-    platform = tomllib.loads("\n".join(_only(entries, "platform")))["platform"]
-    for entry in entries:
+    for entry in _entries(_OTHERS.split(text)[0]):
         if found := _TABLE.fullmatch(entry.line):
             table = found[1].partition(".")[0]
             lines += entry.lines(f"[connections.{answers.name}]" if table == "connections" else None)
+        elif table == "connections":
+            lines += _of_connection(entry, own, answers, refer)
         else:
-            lines += _placed(entry, table, answers, refer, is_same=platform == answers.platform)
+            lines += _of_all(entry, table, answers, refer)
     return "\n".join(lines).replace("# Copy to config.toml. ", "# ", 1).rstrip() + "\n"
 
 
-def _only(entries: list[_Entry], key: str) -> list[str]:
-    return [entry.line for entry in entries if _key(entry) == key]
+def _tables(text: str) -> dict[str, Table]:
+    """The tables of connections by platform: the one that is in force, then those in comments."""
+    first, *others = _OTHERS.split(text)
+    in_force = first[first.index("[connections.") :].partition("\n")[2]
+    uncommented = (re.sub(r"^# ?", "", block, flags=re.MULTILINE) for block in others)
+    tables = [{_key(entry): entry for entry in _entries(block)} for block in (in_force, *uncommented)]
+    return {str(_value(table["platform"])): table for table in tables}
+
+
+def _value(entry: _Entry) -> object:
+    [value] = tomllib.loads(entry.line).values()
+    return value
 
 
 def _entries(text: str) -> Iterator[_Entry]:
@@ -97,18 +103,27 @@ def _key(entry: _Entry) -> str:
     return found[1] if found else ""
 
 
-def _placed(entry: _Entry, table: str, answers: Answers, refer: Refer, *, is_same: bool) -> list[str]:
-    """The lines that stand for one key of the example."""
-    key = _key(entry)
-    if table == "warehouse" and key == "url":
+def _of_all(entry: _Entry, table: str, answers: Answers, refer: Refer) -> list[str]:
+    """The lines that stand for a key outside the connection's table."""
+    if table == "warehouse" and _key(entry) == "url":
         return entry.lines(f"url = {_toml(answers.warehouse, refer)}")
-    if table == "connections" and key in TENANT:
-        # What is said about addresses and ways to sign in is said of the platform of the example.
-        lines = entry.lines(_tenant(key, answers, refer), is_explained=is_same or key == "platform")
-        return [*lines, *_options(answers, refer)] if key == TENANT[-1] else lines
-    if table == "connections" and key in answers.keys:
-        return entry.lines(f"{key} = {_toml(answers.keys[key], refer)}")
-    return entry.lines(f"# {entry.line}" if table in ("connections", "defaults") else None)
+    return entry.lines(f"# {entry.line}" if table == "defaults" else None)
+
+
+def _of_connection(entry: _Entry, own: Table, answers: Answers, refer: Refer) -> list[str]:
+    """The lines that stand for a key of the connection's table."""
+    key = _key(entry)
+    is_own, entry = key in own, own.get(key, entry)
+    if key not in TENANT:
+        return _set_or_not(entry, key, answers, refer)
+    # What is said about addresses and ways to sign in is said of one platform.
+    lines = entry.lines(_tenant(key, answers, refer), is_explained=is_own or key == "platform")
+    return [*lines, *_options(own, answers, refer)] if key == TENANT[-1] else lines
+
+
+def _set_or_not(entry: _Entry, key: str, answers: Answers, refer: Refer) -> list[str]:
+    is_set = key in answers.keys
+    return entry.lines(f"{key} = {_toml(answers.keys[key], refer)}" if is_set else f"# {entry.line}")
 
 
 def _tenant(key: str, answers: Answers, refer: Refer) -> str:
@@ -116,10 +131,11 @@ def _tenant(key: str, answers: Answers, refer: Refer) -> str:
     return f"{key} = {_toml(value, refer)}"
 
 
-def _options(answers: Answers, refer: Refer) -> list[str]:
-    """The platform's own keys, which the example explains elsewhere."""
-    own = {key: value for key, value in answers.keys.items() if key not in Tuning.model_fields}
-    return [f"{key} = {_toml(value, refer)}" for key, value in own.items()]
+def _options(own: Table, answers: Answers, refer: Refer) -> list[str]:
+    """The platform's own keys; one that the example does not know stands without a comment."""
+    keys = [key for key in {**own, **answers.keys} if key not in (*TENANT, *Tuning.model_fields)]
+    entries = [(key, own.get(key, _Entry([], ""))) for key in keys]
+    return [line for key, entry in entries for line in _set_or_not(entry, key, answers, refer)]
 
 
 def _toml(value: object, refer: Refer) -> str:

@@ -78,8 +78,8 @@ class Known(Struct, kw_only=True):
         return Window(horizon_start(self.now, age), self.now)
 
     async def ask(self, partition: str, window: Window) -> Page[Execution]:
-        """The first page of a window, its rows remembered."""
-        page = await self.source.list_executions(partition, window, 1)
+        """The first page of a window, its rows remembered; with the total where one may be had."""
+        page = await self.source.list_executions(partition, window, 1, counted=True)
         self.rows |= {row.execution_id: row for row in page.rows}
         return page
 

@@ -184,6 +184,9 @@ async def definition(known: Known) -> AsyncIterator[Finding]:
     if not known.chosen:
         return
     first = known.chosen[0]
+    if first.definition is None:
+        yield noted("definition", "this platform tells none: workflow_nodes stays empty")
+        return
     if first.definition is not UNSET:
         yield ok("definition", "comes with the list of workflows")
         return
@@ -277,7 +280,7 @@ def _is_ordered(rows: tuple[Execution, ...], order: Order) -> bool:
 def _order(known: Known, pages: tuple[tuple[Window, Page[Execution]], ...]) -> Finding:
     order = known.source.paging.order
     if order is Order.NONE:
-        return noted("order", f"this platform promises none. {BY_NUMBERS}")
+        return noted("order", f"this platform promises none; {BY_NUMBERS}")
     if not known.is_ordered:
         return warning("order", f"not {order} by creation, as it was asked for", BY_NUMBERS)
     if all(len({row.created_at for row in page.rows}) < 2 for _window, page in pages):

@@ -25,6 +25,18 @@ from syncer.simulator.wire import Answer, Request
 class Simulator(Tenant):
     """One tenant of Qualys Flow. `shelf` is where bodies come from."""
 
+    endpoints = (
+        "auth",
+        "workflows",
+        "workflow",
+        "executions",
+        "execution",
+        "steps",
+        "step",
+        "input",
+        "output",
+    )
+
     switches: Switches
     credentials: Credentials
 

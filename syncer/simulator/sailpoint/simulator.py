@@ -28,6 +28,8 @@ from syncer.simulator.wire import Answer, Request
 class Simulator(Tenant):
     """One tenant of SailPoint. `shelf` is where records come from."""
 
+    endpoints = ("auth", "workflows", "workflow", "executions", "execution", "history", "history_v2")
+
     def __init__(
         self,
         outline: Outline | None = None,

@@ -27,6 +27,8 @@ from syncer.simulator.wire import Answer, Request
 class Simulator(Tenant):
     """One project of SecMaster and its workspaces. `shelf` is where bodies come from."""
 
+    endpoints = ("auth", "projects", "workflows", "workflow", "executions", "execution")
+
     switches: Switches
     credentials: Credentials
 

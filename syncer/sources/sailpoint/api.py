@@ -42,7 +42,8 @@ class Api:
     def dialect(self) -> str:
         """What the tenant says will be taken away."""
         told = (f"{name} ({day})" if day else name for name, day in sorted(self.deprecated.items()))
-        return ", ".join(told) or "nothing, as far as told"
+        gone = ", ".join(told)
+        return f"will be taken away: {gone}" if gone else "nothing will be taken away, as far as told"
 
     def _note(self, endpoint: str, headers: Headers) -> None:
         if endpoint in self.deprecated or not _is_deprecated(headers):

@@ -90,7 +90,7 @@ class Events:
             number = twins[event.event_id]
             return event if number == 1 else structs.replace(event, event_id=f"{event.event_id}-{number}")
 
-        return to_page(Listing(None, list(raws)), read, named_by=("timestamp",))
+        return to_page(Listing(None, list(raws)), read, part_of=execution_id)
 
     def event(self, raw: bytes, execution_id: str) -> StepEvent:
         """One event; RecordError where it does not say when it happened."""

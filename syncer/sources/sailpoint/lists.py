@@ -41,8 +41,8 @@ class Lists:
     def dialect(self) -> dict[str, str]:
         """How lists are paged and counted."""
         ways = {None: "not tried yet", True: "limit and offset", False: "one answer holds them all"}
-        totals = {None: "not asked for yet", True: "X-Total-Count", False: "not told"}
-        return {"workflows": ways[self._is_paged], "totals": totals[self._is_counted]}
+        totals = {None: "not asked for yet", True: "told in X-Total-Count", False: "not told"}
+        return {"paging": f"of workflows: {ways[self._is_paged]}", "totals": totals[self._is_counted]}
 
     async def workflows(self, page: int) -> Page[Workflow]:
         """One page of all workflows; all of them on the first where the tenant does not page."""

@@ -56,7 +56,7 @@ class SailPoint:
     @property
     def dialect(self) -> Mapping[str, str]:
         """How lists are paged and counted, where steps come from, and what will be taken away."""
-        return {**self._lists.dialect, "steps": self._steps.dialect, "deprecated": self._api.dialect}
+        return {**self._lists.dialect, "history": self._steps.dialect, "future": self._api.dialect}
 
     def now(self) -> datetime | None:
         """A lower bound of SailPoint's clock."""

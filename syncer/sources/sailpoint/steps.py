@@ -48,8 +48,8 @@ class Steps:
     def dialect(self) -> str:
         """Where steps come from."""
         if self._is_second:
-            return "history-v2"
-        return "history" if self._has_served else "not seen yet"
+            return "history-v2 brings the steps"
+        return "history brings the steps" if self._has_served else "not seen yet"
 
     async def read(self, ref: ExecutionRef) -> StepAnswer:
         """All events of an execution; NotFound where there is no history of it."""

@@ -106,7 +106,7 @@ class Records:
         page: Page[StepEvent] = to_page(
             Listing(None, logs or []),
             lambda log: self._event(log, execution_id, twins),
-            named_by=("action_id",),
+            part_of=execution_id,
         )
         return StepAnswer(
             events=page.rows,
