@@ -88,6 +88,15 @@ class _Server:
         while self._closed_for is not None:
             if await self._stay_closed(host, port, self._closed_for):
                 port = await self._listen(host, port)
+        await self._forget()
+
+    async def _forget(self) -> None:
+        """Leave nobody behind who came in at the last moment."""
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
+        while self.connections:
+            for transport in tuple(self.connections):
+                transport.abort()
+            await asyncio.sleep(0)
 
     async def _listen(self, host: str, port: int) -> int:
         """Let clients in until told to stop or to refuse; returns the port."""
