@@ -88,15 +88,6 @@ class _Server:
         while self._closed_for is not None:
             if await self._stay_closed(host, port, self._closed_for):
                 port = await self._listen(host, port)
-        await self._forget()
-
-    async def _forget(self) -> None:
-        """Leave nobody behind who came in at the last moment."""
-        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
-        while self.connections:
-            for transport in tuple(self.connections):
-                transport.abort()
-            await asyncio.sleep(0)
 
     async def _listen(self, host: str, port: int) -> int:
         """Let clients in until told to stop or to refuse; returns the port."""
@@ -106,6 +97,9 @@ class _Server:
         self._started.set()
         await self._interrupted.wait()
         self._interrupted.clear()
+        # asyncio leaves a connection open whose acceptance it has only begun when the server is closed.
+        while accepting := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.gather(*accepting, return_exceptions=True)
         server.close()
         for transport in tuple(self.connections):
             if self._closed_for is None:
