@@ -97,6 +97,9 @@ class _Server:
         self._started.set()
         await self._interrupted.wait()
         self._interrupted.clear()
+        # asyncio leaves a connection open whose acceptance it has only begun when the server is closed.
+        while accepting := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.gather(*accepting, return_exceptions=True)
         server.close()
         for transport in tuple(self.connections):
             if self._closed_for is None:

@@ -211,6 +211,8 @@ class _Judge:
                 created = each.created_at
                 if each.partition != partition or not start <= created < end:
                     continue
+                if each.visible_ms and at(each.visible_ms) > end:  # the next look back is to find it
+                    continue
                 row = self._rows.get(each.id)
                 if row is None:
                     yield f"{name} of {partition} promises {each.id}, created {created}, in [{start}, {end})"
