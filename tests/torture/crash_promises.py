@@ -16,7 +16,7 @@ from sqlalchemy import Engine, Table, text
 from syncer import schema
 from syncer.simulator import Tenant
 from tests.platforms import Table as Expected
-from tests.platforms import platform_of, served
+from tests.platforms import at, platform_of, served
 
 # When things were done, and what lands only where an execution happened to be read by its id.
 _VOLATILE = frozenset(
@@ -42,6 +42,7 @@ class Due(NamedTuple):
 
     id: str
     partition: str
+    visible_at: datetime | None
     created_at: datetime
     status: str
     ended_at: datetime | None
@@ -93,9 +94,12 @@ def broken_promises(engine: Engine, simulator: Tenant) -> list[str]:
     platform = platform_of(simulator)
     with simulator.lock:
         executions, events = platform.executions(simulator), platform.step_events(simulator)
-        partitions = {each.id: platform.partition_of(simulator, each) for each in served(simulator)}
+        places = {
+            each.id: (platform.partition_of(simulator, each), at(each.visible_ms or None))
+            for each in served(simulator)
+        }
     shown = _rows_of(executions)
-    due = [Due(key, partitions[key], **shown[key]) for key in partitions]
+    due = [Due(key, *place, **shown[key]) for key, place in places.items()]
     return list(_Judge(engine, due, events).broken())
 
 
@@ -103,7 +107,7 @@ def _rows_of(table: Expected) -> dict[str, dict[str, Any]]:
     """What is promised by, of every execution."""
     names = table.columns.split(", ")
     places = {name: names.index(name) for name in ("created_at", "status", "ended_at")}
-    return {key: {name: row[at] for name, at in places.items()} for (key,), row in table.rows.items()}
+    return {key: {name: row[place] for name, place in places.items()} for (key,), row in table.rows.items()}
 
 
 def content(engine: Engine) -> Content:
@@ -211,7 +215,7 @@ class _Judge:
                 created = each.created_at
                 if each.partition != partition or not start <= created < end:
                     continue
-                if each.visible_ms and at(each.visible_ms) > end:  # the next look back is to find it
+                if each.visible_at and each.visible_at > end:  # the next look back is to find it
                     continue
                 row = self._rows.get(each.id)
                 if row is None:
