@@ -60,6 +60,9 @@ class Platform(ABC):
     steps_endpoint: str
     """What the simulator calls the requests that bring the steps of an execution."""
 
+    tells_totals = True
+    """Whether every list tells its total, and not just one that is asked for it, as a pass need not."""
+
     names_events = True
     """Whether an event keeps its key whatever else it says: it has an id, or a place and a time of its own."""
 
@@ -94,8 +97,9 @@ class Platform(ABC):
 
     @property
     def lies(self) -> Sequence[str]:
-        """The lies that its lists may tell."""
-        return tuple(importlib.import_module(f"{self.simulation.__name__}.lies").KINDS)
+        """The lies that its lists may tell a pass."""
+        kinds = importlib.import_module(f"{self.simulation.__name__}.lies").KINDS
+        return tuple(kind for kind in kinds if self.tells_totals or not kind.startswith("total"))
 
     def simulate(self, outline: Outline, *, clock: Clock | None = None, **readings: Any) -> Tenant:
         """A tenant of the simulator that reads its documents in this way."""

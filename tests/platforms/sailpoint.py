@@ -39,6 +39,7 @@ class SailPoint(Platform):
 
     reopens = False  # a history only grows: after its last event there is none
     steps_endpoint = "history"
+    tells_totals = False
     names_events = False  # all that an event says is its name
     hard: Mapping[str, Mapping[str, Any]] = {
         "no totals, all of a millisecond tied": {"total_count": "refused", "time_digits": "three"},

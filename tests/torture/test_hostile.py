@@ -124,7 +124,7 @@ def test_no_request_leaves_before_the_wait_is_over_by_the_sources_own_clock(
     simulator = platform.simulate(replace(OUTLINE, workflows=8, executions=2, steps=1), clock=off_by(-1))
     with simulator.serve() as url:
         bench = HostileBench(engine, simulator, url, max_concurrency=1)
-        faults = simulator.misbehave({"executions": dict.fromkeys(wanted, 0.5 / len(wanted))}, seed=SEED)
+        faults = simulator.misbehave({"executions": dict.fromkeys(wanted, 0.25 / len(wanted))}, seed=SEED)
         bench.until(lambda: faults.injected.total() > 5)
         assert faults.impolite == 0
 
