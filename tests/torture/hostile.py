@@ -95,7 +95,8 @@ class HostileBench(FlowBench):
         for _ in range(number):
             before = progress(self.engine)
             reports.append(self.once(**changes))
-            assert self.disputes or broken_promises(self.engine, self._simulator) == []
+            broken = broken_promises(self.engine, self._simulator)
+            assert self.disputes or not broken, "\n".join(broken)
             assert went_back(before, progress(self.engine)) == []
         return reports
 
