@@ -69,8 +69,9 @@ def command(app: App, keep: bool, platform: str, executions: int, as_json: bool)
       syncer demo --keep            # to look around with psql or a BI tool
       syncer demo --platform all    # one warehouse for every platform there is
     """
-    chosen = PLATFORMS if platform == ALL else [platform]
-    tenants = {name if platform == ALL else "demo": Simulated(name, executions) for name in chosen}
+    is_all = platform == ALL
+    chosen = PLATFORMS if is_all else [platform]
+    tenants = {name if is_all else "demo": Simulated(name, executions) for name in chosen}
     with temporary_folder() as folder, all_serving([*tenants.values()]):
         file = folder / "config.toml"
         write_configuration(file, tenants)
