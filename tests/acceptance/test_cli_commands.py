@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from syncer.cli import COMMANDS
 from syncer.simulator import ABSENT, PLANTED_SECRET, Outline
+from syncer.simulator.platforms import simulated
 from syncer.simulator.qualys_flow import Simulator, Switches
 from tests.acceptance.conftest import CANARY, Cli, Counted
 from tests.integration.flows import FlowBench, assert_equal_to_truth
@@ -324,6 +325,19 @@ def test_the_demo_shows_everything_and_leaves_nothing_behind(bare: Cli, tmp_path
         assert list(folder.iterdir()) == []
         with pytest.raises(psycopg.OperationalError):
             psycopg.connect(done.document["url"])
+
+
+def test_a_demo_of_all_platforms_answers_one_query_over_all_of_them(bare: Cli) -> None:
+    names = list(simulated())
+    with temporary_folder() as folder:
+        folder.chmod(0o777)
+        bare.env |= {"TMPDIR": str(folder), "HOME": "/nonexistent"}
+        done = bare.run("demo", "--platform", "all", "--executions", "5", "--json")
+    assert done.code == 0, done.err
+    assert [each["connection"] for each in done.document["connections"]] == names
+    assert done.document["tables"]["connections"] == len(names)
+    (over_all,) = (each for each in done.document["queries"] if "GROUP BY platform" in each["sql"])
+    assert [(row["platform"], row["runs"]) for row in over_all["rows"]] == [(name, 25) for name in names]
 
 
 def test_a_demo_that_is_kept_serves_until_it_is_interrupted(bare: Cli) -> None:
