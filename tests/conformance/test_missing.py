@@ -132,6 +132,23 @@ def test_a_deleted_workflow_is_marked_and_of_its_executions_those_that_were_not_
     assert settled[1].execution_id not in marked(bench)
 
 
+def test_what_still_runs_when_its_workflow_is_read_for_the_last_time_went_with_it(
+    bench: ToyBench, world: World
+) -> None:
+    world.add("w2", NOW - 2 * DAY)
+    bench.run(Ascending(world))
+    ended = world.add("w2", world.now + timedelta(minutes=1))
+    running = world.add("w2", world.now + timedelta(minutes=1), lasts=None)
+    world.workflow_ids.remove("w2")
+    world.now += timedelta(hours=1)
+    bench.run(Ascending(world))
+    assert bench.value(f"SELECT outcome FROM history.executions WHERE execution_id = '{ended.execution_id}'")
+    assert marked(bench) == {running.execution_id: "workflow_deleted"}
+    world.requests.clear()
+    bench.run(Ascending(world))
+    assert world.requests.count("executions") == 1, "that of the workflow that is left"
+
+
 def test_only_what_was_not_settled_ages_out(bench: ToyBench, world: World, source: Toy) -> None:
     world.add("w1", NOW - 29 * DAY)
     world.add("w2", NOW - 29 * DAY)

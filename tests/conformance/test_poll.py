@@ -186,7 +186,9 @@ def test_an_old_execution_that_has_ended_is_settled_as_soon_as_it_can_be(
     assert bench.value("SELECT settled_at FROM history.executions") is not None
 
 
-def test_the_history_of_a_deleted_workflow_is_copied_or_listed_as_lost(bench: ToyBench, world: World) -> None:
+def test_the_history_of_a_deleted_workflow_is_copied_where_it_is_still_served(
+    bench: ToyBench, world: World
+) -> None:
     source = Ascending(world)
     world.fill(20)
     bench.run(source, polls())
@@ -197,6 +199,32 @@ def test_the_history_of_a_deleted_workflow_is_copied_or_listed_as_lost(bench: To
     of_deleted = {key for key, run in world.runs.items() if run.workflow_id == "w2"}
     assert of_deleted <= landed(bench)
     assert bench.rows("SELECT 1 FROM syncer.backfill_windows WHERE partition = 'w2' AND state = 'open'") == []
+
+
+class GoneWithTheirWorkflow(Ascending):
+    """Serves nothing of a workflow that it no longer lists."""
+
+    async def list_executions(
+        self, partition: str, window: Window, page: int, *, counted: bool = False
+    ) -> Page[Execution]:
+        if partition not in self.world.workflow_ids:
+            raise NotFound(f"no workflow {partition}")
+        return await super().list_executions(partition, window, page, counted=counted)
+
+
+def test_the_history_that_went_with_its_workflow_is_listed_as_lost_once(
+    bench: ToyBench, world: World
+) -> None:
+    source = GoneWithTheirWorkflow(world)
+    world.fill(20)
+    bench.run(source, polls())
+    world.workflow_ids.remove("w2")
+    bench.run(source, polls())
+    assert [each.split()[0] for each in bench.run(source, history).lost] == ["w2"]
+    audit = "SELECT partition, verdict FROM syncer.window_audit WHERE resolved_at IS NULL"
+    assert bench.rows(audit) == [("w2", "lost")]
+    assert bench.rows("SELECT 1 FROM syncer.backfill_windows WHERE partition = 'w2' AND state = 'open'") == []
+    assert bench.run(source, history).lost == []
 
 
 def test_a_wait_that_another_process_was_told_is_heeded_in_the_middle_of_work(
