@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine, NullPool, create_engine
 
@@ -63,6 +64,12 @@ def _is_on_the_oldest(item: pytest.Item) -> bool:
 
 def _server_name(programs: Programs | None) -> str:
     return f"pg{programs.major}" if programs else "given"
+
+
+@pytest.fixture(autouse=True)
+def _unconfigured_logs() -> None:
+    """A test that ran a command in this process has set a level, below which the next one would hear nothing."""
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session", params=servers_to_test(), ids=_server_name)
