@@ -251,6 +251,8 @@ class _Reader:
         following = _floor(last, self.paging.tick) if rising else _ceil(last, self.paging.tick)
         if (following < edge) if rising else (following > edge):
             raise _Disbelieved  # a page from before the edge would be served again and again
+        if following != edge and page.rows[0].created_at == last:
+            raise _Disbelieved  # a page of one instant shows no order: what lies before it may come after
         return following
 
     def _cut(self, current: _Pass, edge: datetime, total: int | None) -> Span | None:

@@ -276,10 +276,10 @@ class _Wire:
         member = getattr(self._source, name)
         return partial(self._travel, member) if inspect.iscoroutinefunction(member) else member
 
-    async def _travel(self, member: Callable[..., Any], *arguments: Any) -> Any:
+    async def _travel(self, member: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         await self._process.turn()
         if arguments:
             self._process.request()
-        answer = await member(*arguments)
+        answer = await member(*arguments, **options)
         await self._process.turn()
         return answer

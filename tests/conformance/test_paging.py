@@ -26,6 +26,7 @@ class Server:
 
     times: Sequence[datetime]
     order: Order = Order.ASCENDING
+    believed: Order | None = None
     size: int = 10
     clamp: int | None = None
     total: Callable[[int], int | None] = lambda true: true
@@ -63,7 +64,7 @@ class Server:
         return Answer(page=page, asked=Asked(at=NOW, source_at=NOW))
 
     def read(self, window: Window = MONTH) -> list[Portion]:
-        paging = Paging(order=self.order, page_size=self.size, tick=TICK, max_rows=self.max_rows)
+        paging = Paging(order=self.believed or self.order, page_size=self.size, tick=TICK, max_rows=self.max_rows)
 
         async def portions() -> list[Portion]:
             return [portion async for portion in read_window(self.ask, window, paging)]
@@ -132,6 +133,23 @@ def test_a_clamped_page_of_nothing_but_broken_records_hides_no_row(
 def test_pages_of_one_row_are_enough(order: Order, clamp: int) -> None:
     server = Server(spread(25), order=order, clamp=clamp)
     assert ids(server.read()) == everything(server)
+
+
+@pytest.mark.parametrize(
+    ("order", "believed"),
+    [(Order.DESCENDING, Order.ASCENDING), (Order.ASCENDING, Order.DESCENDING)],
+    ids=["newest first", "oldest first"],
+)
+@pytest.mark.parametrize("total", [lambda true: true, lambda true: None], ids=["total", "no total"])
+def test_pages_of_one_instant_are_not_taken_for_the_order_that_is_believed(
+    order: Order, believed: Order, total: Callable[[int], int | None]
+) -> None:
+    """The first page would stand just so in either order."""
+    first, last = [MONTH.start + TICK] * 12, [NOW - timedelta(days=1)] * 12
+    server = Server([*first, *spread(15), *last], order=order, believed=believed, total=total)
+    portions = server.read()
+    assert ids(portions) == everything(server)
+    assert verdicts(portions) == {Verdict.PROVED}
 
 
 def test_a_page_served_again_and_again_is_not_walked_for_ever() -> None:

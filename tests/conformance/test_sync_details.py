@@ -517,7 +517,7 @@ def test_an_estimate_asks_once_per_partition_and_counts_pages_and_steps(
     assert (made.served, made.unserved) == (Window(NOW - 2 * DAY, NOW), None)
     assert made.executions == {"w1": 25, "w2": 1}
     assert (made.list_requests, made.step_requests, made.requests) == (4, 26, 30)
-    assert world.requests.count("executions") == 2
+    assert world.requests.count("counted executions") == 2
     assert guess(bench, Ascending(world), 2 * DAY, steps=False).requests == 4
     assert guess(bench, Ascending(world), 2 * DAY, only=["w2"]).executions == {"w2": 1}
     assert guess(bench, Ascending(world), 2 * DAY, DAY).executions == {"w1": 25, "w2": 1}
