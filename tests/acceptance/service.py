@@ -105,6 +105,9 @@ def running(cli: Cli) -> Iterator[RunningService]:
     service = RunningService(cli)
     try:
         yield service
+    except BaseException:
+        print("".join(service.said[-100:]))  # noqa: T201
+        raise
     finally:
         if service.process.poll() is None:
             service.kill()

@@ -206,6 +206,9 @@ def test_a_configuration_without_a_usable_connection_ends_it_at_once(
 def test_sighup_takes_over_what_changed_and_says_why_where_it_cannot(
     often: Cli, bench: FlowBench, simulator: Simulator, url: str
 ) -> None:
+    # A secret that the service is to find in its environment must be there from the beginning.
+    often.connect("second", simulator, url, poll="1s")
+    second = often.connections.pop("second")
     with running(often) as service:
         eventually(lambda: equals_truth(bench, simulator), "the first copy")
         often.file.write_text("this is not TOML")
@@ -213,7 +216,7 @@ def test_sighup_takes_over_what_changed_and_says_why_where_it_cannot(
         service.await_event("not reloaded")
         simulator.add_execution()
         eventually(lambda: count(bench) == len(simulator.truth.executions), "polls go on")
-        often.connect("second", simulator, url, poll="1s")
+        often.connections["second"] = second
         often.write()
         service.reload()
         service.await_event("reloaded", connections=2)
