@@ -64,7 +64,9 @@ class Server:
         return Answer(page=page, asked=Asked(at=NOW, source_at=NOW))
 
     def read(self, window: Window = MONTH) -> list[Portion]:
-        paging = Paging(order=self.believed or self.order, page_size=self.size, tick=TICK, max_rows=self.max_rows)
+        paging = Paging(
+            order=self.believed or self.order, page_size=self.size, tick=TICK, max_rows=self.max_rows
+        )
 
         async def portions() -> list[Portion]:
             return [portion async for portion in read_window(self.ask, window, paging)]
