@@ -44,9 +44,10 @@ SECRET_FORMS = [*forms(SECRET), *forms(TOKEN)]
 HARMLESS_FORMS = forms(HARMLESS)
 
 
-def leaks(where: str, data: bytes | str) -> list[str]:
-    """Every secret in this text or file, with where it is and what stands around it."""
-    return [f"{where}: {around!r}" for around in _found(data, SECRET_FORMS)]
+def leaks(where: str, data: bytes | str, *others: str) -> list[str]:
+    """Every secret in this text or file, and every one of the `others`, with where it is and what stands around it."""
+    wanted = [*SECRET_FORMS, *(form for each in others for form in forms(each))]
+    return [f"{where}: {around!r}" for around in _found(data, wanted)]
 
 
 def shows_harmless(data: bytes | str) -> bool:

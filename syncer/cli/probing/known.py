@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from msgspec import Struct, field
 
 from syncer.config import Connection
+from syncer.decode.redact import Redactor
 from syncer.model import Execution, ExecutionRef, Page, Window, Workflow
 from syncer.plan import horizon_start
 from syncer.sources import Order, Source
@@ -69,9 +70,9 @@ class Known(Struct, kw_only=True):
         return self.source.partitions([each.workflow_id for each in latest])
 
     def name_of(self, partition: str) -> str:
-        """What a person calls the partition."""
+        """What a person calls the partition, without a secret that stands in it."""
         names = {each.workflow_id: each.name for each in self.workflows}
-        return str(names.get(partition) or partition)
+        return Redactor(self.connection.redact_keys).text(str(names.get(partition) or partition))
 
     def span(self, age: timedelta) -> Window:
         """From that long ago, with a margin for a request on its way, to now."""
