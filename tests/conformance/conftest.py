@@ -23,6 +23,25 @@ class ToyBench(Bench):
         """Make one pass over a toy."""
         return self.make(lambda _connection, _gate: source, settings(**changes), work)
 
+    def hold(self, stream: str, partition: str, *lanes: str) -> None:
+        """Let another process be at work there."""
+        with self.engine.begin() as db:
+            for lane in lanes:
+                db.exec_driver_sql(
+                    "INSERT INTO syncer.leases (connection_id, stream, partition, lane, owner, until, version)"
+                    " VALUES ('toy', %s, %s, %s, 'elsewhere:1:x', now() + interval '1 h', 1)"
+                    " ON CONFLICT (connection_id, stream, partition, lane)"
+                    " DO UPDATE SET owner = excluded.owner, until = excluded.until",
+                    (stream, partition, lane),
+                )
+
+    def free(self) -> None:
+        """Let the other process give back all that it held."""
+        with self.engine.begin() as db:
+            db.exec_driver_sql(
+                "UPDATE syncer.leases SET owner = NULL, until = NULL WHERE owner = 'elsewhere:1:x'"
+            )
+
 
 @pytest.fixture
 def bench(engine: Engine) -> ToyBench:

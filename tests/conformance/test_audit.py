@@ -10,6 +10,7 @@ from msgspec import structs
 from sqlalchemy import Engine, text
 from structlog.testing import capture_logs
 
+from syncer.errors import TransientError
 from syncer.model import Execution, Page, Window
 from syncer.state.audit import Finding, debts, note_reading, note_window, resolve_windows
 from syncer.state.watermarks import advance
@@ -248,3 +249,72 @@ def test_what_was_kept_back_until_the_source_deleted_it_is_listed_as_lost(
     assert bench.run(Ascending(world)).lost
     verdicts = bench.rows("SELECT DISTINCT verdict FROM syncer.window_audit WHERE resolved_at IS NULL")
     assert verdicts == [("lost",)]
+
+
+def test_a_window_that_cannot_be_read_again_is_named_by_its_partition(
+    bench: ToyBench, world: World, source: Toy
+) -> None:
+    world.workflow_ids = ["w1"]
+    world.fill(2)
+    world.twist.total = lambda total: total + 1
+    bench.run(source)
+    owe_at_once(bench)
+
+    def cough(_number: int) -> None:
+        if world.requests[-1] == "counted executions":
+            raise TransientError("this one coughs")
+
+    world.twist.before_request = cough
+    report = bench.run(source)
+    assert {(each.stream, each.partition, each.message) for each in report.failures} == {
+        ("executions", "w1", "this one coughs")
+    }
+    noted = "SELECT partition, last_error FROM syncer.watermarks WHERE last_error IS NOT NULL"
+    assert bench.rows(noted) == [("w1", "this one coughs")]
+
+
+class Counting(Ascending):
+    """Keeps which windows it was asked for with a total."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.counted: set[tuple[str, Window]] = set()
+
+    async def list_executions(
+        self, partition: str, window: Window, page: int, *, counted: bool = False
+    ) -> Page[Execution]:
+        if counted:
+            self.counted.add((partition, window))
+        return await super().list_executions(partition, window, page, counted=counted)
+
+
+def test_what_is_owed_is_lost_where_it_is_no_longer_served_and_else_read_as_far_as_it_is(
+    bench: ToyBench, world: World
+) -> None:
+    source = Counting(world)
+    bench.run(source)
+    horizon = NOW - timedelta(days=30) + timedelta(minutes=1)
+
+    def owe(start: int, end: int, partition: str = "w1", name: str = "toy") -> Window:
+        window = Window(horizon + start * HOUR, horizon + end * HOUR)
+        with bench.engine.begin() as db:
+            note_window(db, name, partition, Finding(window, "disputed", 5, 3), NOW)
+        return window
+
+    gone = [owe(-72, -48), owe(-24, 0)]
+    served, in_part = owe(24, 48), owe(-1, 1, "w2")
+    owe(-72, -48, name="other")
+    report = bench.run(source)
+    assert sorted(report.lost) == [f"w1 {window}" for window in gone]
+    assert source.counted == {("w1", served), ("w2", Window(horizon, in_part.end))}
+    query = (
+        "SELECT connection_id, partition, window_start, verdict, resolved_at IS NULL, read_again_at IS NULL"
+        " FROM syncer.window_audit ORDER BY 1, 2, 3"
+    )
+    assert bench.rows(query) == [
+        ("other", "w1", gone[0].start, "disputed", True, True),
+        *(("toy", "w1", window.start, "lost", True, True) for window in gone),
+        ("toy", "w1", served.start, "disputed", False, False),
+        ("toy", "w2", in_part.start, "disputed", False, False),
+    ]
+    assert bench.run(source).lost == [], "it is told once"

@@ -10,6 +10,7 @@ import pytest
 
 from syncer.errors import NotFound, TransientError
 from syncer.model import Execution, Page, Window, Workflow
+from syncer.state.audit import Finding, note_window
 from syncer.sync import Report, Session, history, poll, recent_steps
 from tests.conformance.conftest import ToyBench
 from tests.conformance.test_sync import landed
@@ -225,6 +226,178 @@ def test_the_history_that_went_with_its_workflow_is_listed_as_lost_once(
     assert bench.rows(audit) == [("w2", "lost")]
     assert bench.rows("SELECT 1 FROM syncer.backfill_windows WHERE partition = 'w2' AND state = 'open'") == []
     assert bench.run(source, history).lost == []
+
+
+class CoughingWithoutItsWorkflow(Ascending):
+    """Fails where the workflow is not listed any more."""
+
+    async def list_executions(
+        self, partition: str, window: Window, page: int, *, counted: bool = False
+    ) -> Page[Execution]:
+        if partition not in self.world.workflow_ids:
+            raise TransientError("this one coughs")
+        return await super().list_executions(partition, window, page, counted=counted)
+
+
+def test_history_of_a_deleted_workflow_that_cannot_be_read_is_named_by_its_workflow(
+    bench: ToyBench, world: World
+) -> None:
+    source = CoughingWithoutItsWorkflow(world)
+    world.fill(5)
+    bench.run(source, polls())
+    world.workflow_ids.remove("w2")
+    bench.run(source, polls())
+    with bench.engine.begin() as db:
+        db.exec_driver_sql("UPDATE syncer.watermarks SET last_error = NULL")
+    report = bench.run(source, history)
+    assert {(each.stream, each.partition) for each in report.failures} == {("executions", "w2")}
+    noted = "SELECT partition, last_error FROM syncer.watermarks WHERE last_error IS NOT NULL"
+    assert bench.rows(noted) == [("w2", "this one coughs")]
+    assert bench.rows("SELECT partition FROM syncer.backfill_windows WHERE state = 'open'") == [("w2",)]
+
+
+def freed_when_it_waits(
+    bench: ToyBench, work: Work, at: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> tuple[Work, list[object]]:
+    """Work for which another process makes room at its first pause; with it what was the case at each pause."""
+    found: list[object] = []
+
+    async def waiting(session: Session) -> Report:
+        doze = session.gate.doze
+
+        async def watched(seconds: float, check: Callable[[], None]) -> None:
+            found.append(at())
+            bench.free()
+            await doze(seconds, check)
+
+        monkeypatch.setattr(session.gate, "doze", watched)
+        return await work(session)
+
+    return waiting, found
+
+
+@pytest.mark.parametrize("stream", ["executions", "steps"])
+def test_history_that_another_process_is_at_is_waited_for_and_what_is_new_is_not(
+    bench: ToyBench, world: World, monkeypatch: pytest.MonkeyPatch, stream: str
+) -> None:
+    world.workflow_ids = ["w1"]
+    world.fill(5)
+    source = Ascending(world)
+    bench.run(source, polls())
+    bench.hold(stream, "w1" if stream == "executions" else "", "history")
+    for lane in (polls(), recent_steps):
+        assert bench.run(source, lane).is_complete
+    assert bench.time.slept == timedelta(0)
+    known, world.requests = len(landed(bench)), []
+
+    def done() -> tuple[bool, bool]:
+        return len(landed(bench)) > known, "steps" in world.requests
+
+    work, done_before = freed_when_it_waits(bench, history, done, monkeypatch)
+    assert bench.run(source, work).is_complete
+    assert done_before == [(stream == "steps", False)]
+    assert landed(bench) == set(world.runs)
+    assert bench.value("SELECT count(*) FROM history.executions WHERE steps_state <> 'read'") == 0
+
+
+def test_history_is_copied_while_another_process_is_at_what_is_new(
+    bench: ToyBench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.fill(5)
+    world.add("w1", NOW - timedelta(days=2), lasts=None)
+    source = Ascending(world)
+    bench.run(source, polls())
+    for workflow_id in world.workflow_ids:
+        bench.hold("executions", workflow_id, "live", "open")
+    bench.hold("steps", "", "live")
+    work, waits = freed_when_it_waits(bench, history, bench.time.clock().now, monkeypatch)
+    assert bench.run(source, work).is_complete
+    assert waits == []
+    assert landed(bench) == set(world.runs)
+    due = "SELECT created_at FROM history.executions WHERE steps_state <> 'read'"
+    assert bench.rows(due) == [(NOW - timedelta(hours=1),)] * 2, (
+        "steps of what is new are for the others to read"
+    )
+
+
+def test_all_that_history_reads_is_kept_from_other_processes_that_copy_history(
+    bench: ToyBench, world: World
+) -> None:
+    world.fill(5)
+    world.add("w1", NOW - timedelta(days=2), lasts=None)
+    source = Ascending(world)
+    bench.run(source, polls())
+    world.workflow_ids.remove("w2")
+    bench.run(source, polls())
+    owed = Finding(Window(NOW - timedelta(days=3), NOW - timedelta(days=1)), "disputed", 5, 3)
+    with bench.engine.begin() as db:
+        note_window(db, "toy", "w1", owed, NOW)
+    held: set[tuple[str, str]] = set()
+
+    def look(_number: int) -> None:
+        held.update(bench.rows("SELECT stream, lane FROM syncer.leases WHERE owner IS NOT NULL"))
+
+    world.requests = []
+    world.twist = Twist(before_request=look)
+    assert bench.run(source, history).is_complete
+    assert set(world.requests) == {"counted executions", "executions", "steps"}
+    assert held == {("executions", "history"), ("steps", "history")}
+
+
+LEDGER = "SELECT since, until, position, state FROM syncer.backfill_windows"
+LOST = "SELECT partition, window_start, window_end FROM syncer.window_audit WHERE verdict = 'lost'"
+WHOLE_FROM = "SELECT complete_from FROM syncer.watermarks WHERE stream = 'executions'"
+
+
+def test_what_of_a_first_history_left_the_horizon_uncopied_is_lost_and_the_rest_is_copied(
+    bench: ToyBench, world: World
+) -> None:
+    world.workflow_ids = ["w1"]
+    for day in range(1, 29):
+        world.add("w1", NOW - timedelta(days=day))
+    source = Ascending(world, page_size=2)
+    bench.run(source, polls())
+
+    def cut(_number: int) -> None:
+        if world.requests.count("executions") > 2:
+            raise TransientError("cut short")
+
+    world.requests, world.twist = [], Twist(before_request=cut)
+    bench.run(source, history)
+    copied = landed(bench)
+    ((since, until, position, _state),) = bench.rows(LEDGER)
+    assert since < position < NOW - timedelta(days=20)
+    world.now += timedelta(days=10)
+    horizon = world.now - timedelta(days=30) + timedelta(minutes=1)
+    report = bench.run(source, history)
+    assert set(report.lost) == {f"w1 {Window(position, horizon)}"}
+    assert bench.rows(LOST) == [("w1", position, horizon)]
+    assert bench.rows(WHOLE_FROM) == [(until,)], "nothing after it was copied yet"
+    world.twist = Twist()
+    assert bench.run(source, history).is_complete
+    served = {key for key, run in world.runs.items() if run.created_at >= horizon}
+    assert landed(bench) == copied | served
+    assert bench.rows(LOST) == [("w1", position, horizon)]
+    assert bench.rows(LEDGER) == [(since, until, until, "done")]
+    assert bench.rows(WHOLE_FROM) == [(horizon,)]
+
+
+def test_a_first_history_that_has_left_the_horizon_whole_is_lost_and_not_asked_for(
+    bench: ToyBench, world: World
+) -> None:
+    world.workflow_ids = ["w1"]
+    world.fill(5)
+    source = Ascending(world)
+    bench.run(source, polls(), steps=False)
+    ((since, until, *_),) = bench.rows(LEDGER)
+    world.now += timedelta(days=40)
+    world.requests = []
+    report = bench.run(source, history, steps=False)
+    assert (report.lost, world.requests) == ([f"w1 {Window(since, until)}"], [])
+    assert bench.rows(LOST) == [("w1", since, until)]
+    assert bench.rows(LEDGER) == [(since, until, until, "done")]
+    assert bench.rows(WHOLE_FROM) == [(until,)]
+    assert bench.run(source, history, steps=False).lost == []
 
 
 def test_a_wait_that_another_process_was_told_is_heeded_in_the_middle_of_work(

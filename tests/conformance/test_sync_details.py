@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from msgspec import UNSET, structs
+from structlog.testing import capture_logs
 
 from syncer.decode.payload import Payload
 from syncer.errors import (
@@ -26,12 +27,14 @@ from syncer.errors import (
 )
 from syncer.model import Execution, ExecutionRef, Look, Page, Reject, StepAnswer, Window, Workflow
 from syncer.state.quarantine import open_records
+from syncer.state.watermarks import add_entry
 from syncer.sync import Report, Session, Tenant, backfill, estimate, sync
 from syncer.sync.hints import Hint, Hints
 from syncer.sync.replay import Replayed, replay
 from syncer.sync.session import Failure
 from tests.conformance.conftest import ToyBench
 from tests.conformance.toys import NOW, Ascending, NewestFirst, OffsetCapped, Run, Toy, Twist, World
+from tests.passes import Work, settings
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
@@ -430,15 +433,156 @@ def test_steps_that_postgresql_refuses_are_listed_and_tried_again(bench: ToyBenc
     source = UnstorableSteps(world)
     bench.run(source)
     assert Counter(state for _, state, *_ in states(bench).values()) == {"read": 2, "due": 1}
-    query = "SELECT stream, partition, identity, resolved_at IS NOT NULL FROM syncer.quarantine"
-    assert bench.rows(query) == [("steps", "e00001", "e00001", False)]
-    assert bench.value("SELECT _steps_tries FROM history.executions WHERE execution_id = 'e00001'") == 1
+    query = "SELECT connection_id, stream, partition, identity, reason, resolved_at IS NULL FROM syncer.quarantine"
+    refused = ("toy", "steps", "e00001", "e00001", "PostgreSQL cannot store it: UntranslatableCharacter")
+    assert bench.rows(query) == [(*refused, True)]
+    tries = "SELECT _steps_tries, _steps_retry_at - synced_at FROM history.executions WHERE _steps_tries > 0"
+    assert bench.rows(tries) == [(1, MINUTE)]
     source.unstorable = ""
     with bench.engine.begin() as db:
         db.exec_driver_sql("UPDATE history.executions SET _steps_retry_at = NULL")
     bench.run(source)
     assert Counter(state for _, state, *_ in states(bench).values()) == {"read": 3}
-    assert bench.rows(query) == [("steps", "e00001", "e00001", True)]
+    assert bench.rows(query) == [(*refused, False)]
+
+
+def test_steps_that_postgresql_refused_are_resolved_when_the_source_has_them_no_more(
+    bench: ToyBench, world: World
+) -> None:
+    for minute in range(3):
+        world.add("w1", NOW - HOUR - minute * MINUTE)
+    bench.run(UnstorableSteps(world))
+    del world.runs["e00001"]
+    with bench.engine.begin() as db:
+        db.exec_driver_sql("UPDATE history.executions SET _steps_retry_at = NULL")
+    bench.run(UnstorableSteps(world))
+    assert states(bench)["e00001"][1] == "gone"
+    assert bench.rows("SELECT identity FROM syncer.quarantine WHERE resolved_at IS NULL") == []
+
+
+class RejectedSteps(Ascending):
+    """One event of each of its `odd` executions cannot be used."""
+
+    odd: tuple[str, ...] = ("e00000", "e00001")
+
+    async def read_steps(self, ref: ExecutionRef) -> StepAnswer:
+        answer = await super().read_steps(ref)
+        if ref.execution_id not in self.odd:
+            return answer
+        good, bad = answer.events
+        reject = Reject(raw=bad.event_id.encode(), reason="it is odd", identity=bad.event_id)
+        return structs.replace(answer, events=(good,), rejects=(reject,))
+
+
+def test_events_put_aside_stand_under_their_execution_until_they_themselves_land(
+    bench: ToyBench, world: World
+) -> None:
+    for minute in (1, 2):
+        world.add("w1", NOW - HOUR - minute * MINUTE)
+    source = RejectedSteps(world)
+    bench.run(source)
+    query = (
+        "SELECT connection_id, stream, partition, identity, reason, times, resolved_at IS NULL"
+        " FROM syncer.quarantine ORDER BY identity"
+    )
+    put = {key: ("toy", "steps", key, f"{key}-2", "it is odd") for key in world.runs}
+    assert bench.rows(query) == [(*put["e00000"], 1, True), (*put["e00001"], 1, True)]
+    assert {state for _, state, *_ in states(bench).values()} == {"read"}
+    source.odd = ("e00000",)
+    with bench.engine.begin() as db:
+        db.exec_driver_sql("UPDATE history.executions SET steps_state = 'due'")
+    bench.run(source)
+    assert bench.rows(query) == [(*put["e00000"], 2, True), (*put["e00001"], 1, False)]
+
+
+LOOKBACK = settings().lookback
+SECOND = timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("began", "lasts", "state"),
+    [
+        (LOOKBACK + MINUTE, MINUTE + SECOND, "due"),
+        (LOOKBACK + MINUTE, MINUTE, "gone"),
+        (2 * DAY, 2 * DAY - SECOND, "due"),
+        (LOOKBACK - SECOND, None, "due"),
+        (LOOKBACK, None, "gone"),
+    ],
+)
+def test_steps_that_are_not_found_are_put_off_while_their_execution_is_so_young_that_they_may_be_late(
+    bench: ToyBench, world: World, began: timedelta, lasts: timedelta | None, state: str
+) -> None:
+    world.add("w1", NOW - began, lasts=lasts)
+    world.add("w1", NOW - HOUR)
+    source = Faulty(world)
+    source.faults["steps e00000"] = NotFound("no steps")
+    report = bench.run(source)
+    assert report.is_complete, "that they are late is no failure"
+    wait = "_steps_retry_at - synced_at"
+    query = f"SELECT steps_state, _steps_tries, {wait} FROM history.executions ORDER BY execution_id"
+    late = ("due", 1, MINUTE)
+    assert bench.rows(query) == [late if state == "due" else (state, 0, None), ("read", 0, None)]
+
+
+def test_no_lease_is_held_while_steps_wait_for_what_the_source_allows(
+    bench: ToyBench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for minute in range(40):
+        world.add("w1", NOW - HOUR - minute * MINUTE)
+    until, held = bench.time.now + 5 * MINUTE, []
+
+    def limit(_number: int) -> None:
+        if world.requests.count("steps") > 20 and bench.time.now < until:
+            raise RateLimited("slow down", until)
+
+    world.twist = Twist(before_request=limit)
+
+    async def watched(session: Session) -> Report:
+        doze = session.gate.doze
+
+        async def watched_doze(seconds: float, check: Callable[[], None]) -> None:
+            held.extend(bench.rows("SELECT stream, lane FROM syncer.leases WHERE owner IS NOT NULL"))
+            held.append(bench.value("SELECT count(*) FROM history.executions WHERE steps_state = 'read'"))
+            await doze(seconds, check)
+
+        monkeypatch.setattr(session.gate, "doze", watched_doze)
+        return await sync(session)
+
+    assert bench.run(Ascending(world), watched).is_complete
+    assert held == [20], "what was read before has landed"
+    assert {state for _, state, *_ in states(bench).values()} == {"read"}
+    assert bench.time.slept == 5 * MINUTE
+
+
+def test_steps_are_read_round_by_round_until_none_is_due(
+    bench: ToyBench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("syncer.sync.steps.ROUND", 5)
+    for minute in range(12):
+        world.add("w1", NOW - HOUR - minute * MINUTE)
+    report = bench.run(Ascending(world))
+    assert (report.steps_read, report.steps_expected, world.requests.count("steps")) == (12, 12, 12)
+
+
+def test_steps_of_a_row_that_always_changes_after_they_were_asked_for_end_the_pass_and_stay_due(
+    bench: ToyBench, world: World
+) -> None:
+    world.add("w1", NOW - HOUR)
+    source = Ascending(world)
+    bench.run(source)
+    with bench.engine.begin() as db:
+        db.exec_driver_sql(
+            "UPDATE history.executions SET steps_state = 'due', _asked_at = _asked_at + interval '1 day'"
+        )
+    world.requests.clear()
+
+    def count(number: int) -> None:
+        assert number < 50, "the same steps are read for ever"
+
+    world.twist = Twist(before_request=count)
+    assert bench.run(source).is_complete
+    assert bench.value("SELECT steps_state FROM history.executions") == "due"
+    assert world.requests.count("steps") == 2, "once in either turn of the pass"
 
 
 def test_what_left_the_horizon_uncopied_is_listed_and_the_unbroken_span_begins_behind_it(
@@ -491,6 +635,56 @@ def test_a_backfill_copies_its_span_and_its_steps_alone(bench: ToyBench, world: 
     assert bench.rows(found) == [*(("w1", NOW - day * DAY, "read") for day in (6, 5, 4)), due]
     query = "SELECT partition, kind, since, until, state FROM syncer.backfill_windows"
     assert bench.rows(query) == [("w1", "backfill", NOW - 6 * DAY, NOW - 3 * DAY, "done")]
+
+
+def test_a_backfill_leaves_steps_of_what_was_created_before_and_after_it_alone(
+    bench: ToyBench, world: World
+) -> None:
+    for day in range(1, 7):
+        world.add("w1", NOW - day * DAY)
+    source = Ascending(world)
+
+    def day_before(days: int) -> Work:
+        return lambda session: backfill(session, NOW - (days + 1) * DAY, NOW - days * DAY)
+
+    # The end of a span does not belong to it: what was created just then is copied and its steps stay due.
+    for days in (5, 1, 3):
+        bench.run(source, day_before(days))
+    found = "SELECT created_at, steps_state FROM history.executions ORDER BY 1"
+    read = {6: "read", 5: "due", 4: "read", 3: "due", 2: "read", 1: "due"}
+    assert bench.rows(found) == [(NOW - day * DAY, state) for day, state in read.items()]
+
+
+def test_an_unfinished_backfill_without_an_end_goes_on_where_it_stood_up_to_the_new_now(
+    bench: ToyBench, world: World
+) -> None:
+    world.workflow_ids = ["w1"]
+    for day in range(1, 10):
+        world.add("w1", NOW - day * DAY)
+    source, since = Ascending(world, page_size=2), NOW - 10 * DAY
+
+    def up_to_now(session: Session) -> Any:
+        return backfill(session, since, None)
+
+    def cut(_number: int) -> None:
+        if world.requests.count("executions") == 3:
+            raise TransientError("cut short")
+
+    world.twist = Twist(before_request=cut)
+    assert not bench.run(source, up_to_now).is_complete
+    ledger = "SELECT connection_id, since, until, state FROM syncer.backfill_windows ORDER BY 1"
+    assert bench.rows(ledger) == [("toy", since, NOW, "open")]
+    assert bench.value("SELECT position FROM syncer.backfill_windows") > since
+    with bench.engine.begin() as db:
+        add_entry(db, "other", "w1", Window(since, NOW), "backfill", NOW)
+    world.twist = Twist()
+    world.now += DAY
+    world.add("w1", NOW + HOUR)
+    report = bench.run(source, up_to_now)
+    assert bench.rows(ledger) == [("other", since, NOW, "open"), ("toy", since, NOW + DAY, "done")]
+    assert report.is_complete
+    assert bench.value("SELECT count(*) FROM history.executions") == len(world.runs)
+    assert report.rows["executions"] < len(world.runs), "what was copied before the cut is not read again"
 
 
 def guess(
@@ -594,6 +788,77 @@ def test_a_wait_is_reported_while_it_lasts_and_written_down_for_others(
     assert (report.waiting_until, report.is_complete) == (None, True)
     assert bench.time.slept == 5 * MINUTE
     assert bench.value("SELECT reason FROM syncer.rate_limits") == "slow down"
+
+
+def test_a_wait_of_several_lanes_is_told_once_with_what_the_source_said(
+    bench: ToyBench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    until = bench.time.now + 5 * MINUTE
+    limit = RateLimited("waiting until then: too often", until)
+    dozed: list[float] = []
+
+    async def doze(seconds: float, check: Callable[[], None]) -> None:
+        dozed.append(seconds)
+        check()
+
+    async def refused(session: Session) -> Report:
+        monkeypatch.setattr(session.gate, "doze", doze)
+        session.gate.wait_until(until, "too often")
+        await session.wait(limit)
+        await Session(tenant_of(session), deadline=until + HOUR).wait(limit)
+        return session.report
+
+    with capture_logs() as logs:
+        assert bench.run(Ascending(world), refused).waiting_until is None
+    assert dozed == [300, 300]
+    told = [each for each in logs if each["event"] == "waiting"]
+    assert [(each["connection"], each["until"], each["reason"]) for each in told] == [
+        ("toy", until.isoformat(timespec="seconds"), "too often")
+    ]
+    lasts = "round(extract(epoch FROM not_before - updated_at))"
+    query = f"SELECT connection_id, reason, {lasts} FROM syncer.rate_limits"
+    assert bench.rows(query) == [("toy", "too often", 300)]
+
+
+def test_a_wait_hides_no_longer_one_that_another_process_was_told(bench: ToyBench, world: World) -> None:
+    until = bench.time.now + 5 * MINUTE
+    found: list[datetime | None] = []
+
+    async def refused(session: Session) -> Report:
+        with bench.engine.begin() as db:
+            db.exec_driver_sql(
+                "INSERT INTO syncer.rate_limits (connection_id, not_before, reason, updated_at)"
+                " VALUES ('toy', clock_timestamp() + interval '1 day', 'too often', now())"
+            )
+        await session.wait(RateLimited("slow down", until))
+        found.append(session.gate.not_before)
+        return session.report
+
+    bench.run(Ascending(world), refused)
+    assert found[0] is not None
+    assert found[0] > until + HOUR
+    assert bench.value("SELECT not_before - updated_at > interval '1 hour' FROM syncer.rate_limits")
+
+
+def test_a_wait_in_which_work_is_stopped_is_over(
+    bench: ToyBench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    until = bench.time.now + HOUR
+    seen: list[Any] = []
+
+    async def stopped(session: Session) -> Report:
+        async def doze(_seconds: float, check: Callable[[], None]) -> None:
+            seen.append(session.report.waiting_until)
+            session.gate.stop("asked to stop")
+            check()
+
+        monkeypatch.setattr(session.gate, "doze", doze)
+        with pytest.raises(Stopped, match="asked to stop"):
+            await session.wait(RateLimited("slow down", until))
+        return session.report
+
+    assert bench.run(Ascending(world), stopped).waiting_until is None
+    assert seen == [until]
 
 
 def test_work_that_another_process_is_at_is_tried_again_ever_more_rarely(
@@ -762,14 +1027,22 @@ def test_steps_put_aside_are_due_again(bench: ToyBench, world: World) -> None:
     assert bench.rows(query) == [("e00000", "due", 0, True), ("e00001", "failed", 5, False)]
 
 
+def test_steps_put_aside_are_due_again_in_their_own_connection_alone(bench: ToyBench, world: World) -> None:
+    world.add("w1", NOW - HOUR)
+    for name in ("toy", "other"):
+        bench.run(Readable(world), name=name)
+    with bench.engine.begin() as db:
+        db.exec_driver_sql("UPDATE history.executions SET _steps_tries = 5, steps_state = 'failed'")
+    put_aside(bench, "steps", None, "e00000")
+    assert try_again(bench, Readable(world)) == (1, [])
+    query = "SELECT connection_id, steps_state, _steps_tries FROM history.executions ORDER BY 1"
+    assert bench.rows(query) == [("other", "failed", 5), ("toy", "due", 0)]
+
+
 def test_a_record_is_left_alone_while_another_process_is_at_work_there(bench: ToyBench, world: World) -> None:
     put_aside(bench, "executions", b'{"id":"e7"}')
     put_aside(bench, "workflows", b'{"id":"w7"}', "")
-    with bench.engine.begin() as db:
-        db.exec_driver_sql(
-            "INSERT INTO syncer.leases (connection_id, stream, partition, lane, owner, until, version)"
-            " VALUES ('toy', 'executions', 'w1', 'open', 'elsewhere:1:x', now() + interval '1 h', 1)"
-        )
+    bench.hold("executions", "w1", "open")
     resolved, remaining = try_again(bench, Readable(world))
     assert (resolved, remaining) == (1, ["another process is at work there: try again in a moment"])
 
