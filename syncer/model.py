@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 from msgspec import UNSET, Struct, UnsetType
 
 from syncer.decode.payload import Payload
+from syncer.errors import SyncerError
 
 Json = bytes
 Text = str | None | UnsetType
@@ -184,11 +185,15 @@ Row = TypeVar("Row")
 
 
 class Page(Struct, Generic[Row], frozen=True, kw_only=True):
-    """One answer of a list: its usable records in the order sent, the others, and the total told with it."""
+    """One answer of a list: its usable records in the order sent, the others, and the total told with it.
+
+    `lacks` are the parts of the list that could not be read, each with the reason: of what they hold nothing is told.
+    """
 
     rows: tuple[Row, ...]
     rejects: tuple[Reject, ...] = ()
     total: int | None = None
+    lacks: tuple[tuple[str, SyncerError], ...] = ()
 
     @property
     def size(self) -> int:
@@ -199,7 +204,8 @@ class Page(Struct, Generic[Row], frozen=True, kw_only=True):
 class StepAnswer(Struct, frozen=True, kw_only=True):
     """All step events of one execution that one read brought, with payloads served per node.
 
-    `has_payloads` is False where the answer carried no input and output at all.
+    `has_payloads` is False where the answer carried no input and output at all, `is_whole` where an execution that has
+    ended lacks what its last event or step would be: more of it may show itself later.
     `variables` is set where the read brought the execution's variables too, `message` where it is the steps that
     say why the execution failed.
     """
@@ -208,6 +214,7 @@ class StepAnswer(Struct, frozen=True, kw_only=True):
     payloads: tuple[NodePayload, ...] = ()
     rejects: tuple[Reject, ...] = ()
     has_payloads: bool = True
+    is_whole: bool = True
     variables: Document = UNSET
     message: Text = UNSET
 

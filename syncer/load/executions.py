@@ -284,12 +284,18 @@ def mark_unlisted(
     return cursor.rowcount
 
 
-def age_out(db: Connection, connection_id: str, horizon_start: datetime, now: datetime) -> int:
-    """Mark as aged_out what was not settled when it left the horizon; returns how many."""
+def age_out(
+    db: Connection, connection_id: str, horizon_start: datetime, horizon: timedelta, now: datetime
+) -> int:
+    """Mark as aged_out what was not settled when it left the horizon; returns how many.
+
+    What the source has shown since then has not left: it is followed by its id until the source no longer knows it.
+    """
     cursor = driver(db).execute(
-        "UPDATE history.executions SET missing_since = %s, missing_reason = 'aged_out', synced_at = %s"
-        " WHERE connection_id = %s AND created_at < %s AND settled_at IS NULL AND missing_since IS NULL",
-        (now, now, connection_id, horizon_start),
+        "UPDATE history.executions SET missing_since = %(now)s, missing_reason = 'aged_out', synced_at = %(now)s"
+        " WHERE connection_id = %(connection)s AND created_at < %(start)s AND settled_at IS NULL"
+        " AND missing_since IS NULL AND _asked_at < created_at + %(horizon)s",
+        {"now": now, "connection": connection_id, "start": horizon_start, "horizon": horizon},
     )
     return cursor.rowcount
 

@@ -28,11 +28,16 @@ PUT_ASIDE_AFTER = 3
 
 
 class StepsRead(Struct, frozen=True, kw_only=True):
-    """The steps of one execution as read; `answer` is None where the source no longer has them."""
+    """The steps of one execution as read; `answer` is None where the source no longer has them.
+
+    `again_after` is the pause before they are read once more, where some may not show themselves yet; it grows
+    fourfold with each time.
+    """
 
     ref: ExecutionRef
     answer: StepAnswer | None
     asked_at: datetime
+    again_after: timedelta | None = None
 
 
 class StepsLoaded(Struct, kw_only=True):
@@ -243,7 +248,8 @@ def _write(
         copy(db, table, [row for item in folded for row in item.rows[table.name]])
     for item in sorted(folded, key=lambda item: item.execution_id):
         owner = owners[item.execution_id]
-        if item.is_unchanged and owner.steps_state == "read" and (owner.is_settled or not owner.is_final):
+        is_known = owner.steps_state == "read" and (owner.is_settled or not owner.is_final)
+        if item.is_unchanged and is_known and item.read.again_after is None:
             continue
         _mark_read(db, connection_id, item, now)
 
@@ -252,16 +258,20 @@ def _mark_read(db: Connection, connection_id: str, item: _Folded, now: datetime)
     driver(db).execute(
         """UPDATE history.executions SET
             step_count = %(steps)s, failed_step_count = %(failed)s, steps_read_at = %(now)s, synced_at = %(now)s,
-            steps_state = CASE WHEN _asked_at <= %(asked)s THEN 'read' ELSE steps_state END,
-            settled_at = CASE WHEN _asked_at <= %(asked)s AND _final_at IS NOT NULL
+            steps_state = CASE WHEN %(pause)s::interval IS NOT NULL THEN 'due'
+                WHEN _asked_at <= %(asked)s THEN 'read' ELSE steps_state END,
+            settled_at = CASE WHEN %(pause)s::interval IS NOT NULL THEN NULL
+                WHEN _asked_at <= %(asked)s AND _final_at IS NOT NULL
                 THEN coalesce(settled_at, %(now)s) ELSE settled_at END,
-            _steps_tries = 0, _steps_retry_at = NULL
+            _steps_tries = CASE WHEN %(pause)s::interval IS NULL THEN 0 ELSE _steps_tries + 1 END,
+            _steps_retry_at = %(now)s + %(pause)s::interval * (4 ^ least(_steps_tries, 6))
         WHERE connection_id = %(connection)s AND execution_id = %(id)s""",
         {
             "steps": item.step_count,
             "failed": item.failed_step_count,
             "now": now,
             "asked": item.read.asked_at,
+            "pause": item.read.again_after,
             "connection": connection_id,
             "id": item.execution_id,
         },

@@ -5,9 +5,10 @@ A watermark is the end of what has been read completely and proved; it never goe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
+import msgspec
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, and_, func, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -19,8 +20,9 @@ EXECUTIONS = "executions"
 WORKFLOWS = "workflows"
 OPEN = "open"
 CHANGED = "changed"
+LEFT_OUT = "left out"
 """Streams with a row per partition; that of OPEN says when its open executions were last looked at, that of CHANGED
-how far its list by last change was read."""
+how far its list by last change was read, that of LEFT_OUT of which workflows executions were seen and not wanted."""
 
 
 class Watermark(Struct, frozen=True):
@@ -123,6 +125,18 @@ def note_sweep(db: Connection, connection_id: str, partition: str, at: datetime)
 def note_changes(db: Connection, connection_id: str, partition: str, newest: str, at: datetime) -> None:
     """Note that the list by last change was read, by the source's clock, and what stood first in it."""
     _put(db, connection_id, CHANGED, partition, {"swept_at": at, "hint": newest})
+
+
+def left_out(db: Connection, connection_id: str, partition: str) -> set[str]:
+    """Workflows of which executions were seen in the partition and not copied, for nobody wanted them."""
+    told = watermark(db, connection_id, partition, LEFT_OUT).hint
+    return set(msgspec.json.decode(told, type=list[str])) if told else set()
+
+
+def note_left_out(db: Connection, connection_id: str, partition: str, workflow_ids: Collection[str]) -> None:
+    """Keep which workflows' executions the partition's copy lacks."""
+    told = msgspec.json.encode(sorted(workflow_ids)).decode()
+    _put(db, connection_id, LEFT_OUT, partition, {"hint": told})
 
 
 def note_error(

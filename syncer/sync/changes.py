@@ -1,8 +1,9 @@
 """Executions by their last change: what a window of creation times cannot show without being read whole.
 
 A source may let an execution of any age run again. Where it lists by last change, that list is read from its newest
-entry down to what stood first when it was read before: below that nothing has changed since. The first time there is
-nothing to go down to, and the rest of the list is history's, which is read later than this.
+entry down to what had ended and stood first when it was read before: below that nothing has changed since. What runs
+says nothing: it may move up with its steps and look as it did. The first time there is nothing to go down to, and the
+rest of the list is history's, which is read later than this.
 
 Invariant: what stood first is kept only when everything above the former one has been committed.
 """
@@ -28,6 +29,9 @@ AT_LEAST_EVERY = timedelta(hours=1)
 KEPT = 20
 """Entries that are kept: any that has not changed again is found where it was left."""
 
+NOTHING = "-"
+"""Kept where nothing has ended yet: no entry is like it, so the list is read to its end the next time."""
+
 
 async def sync_changed(session: Session, partition: str, seen: Seen, every: timedelta | None = None) -> bool:
     """Read what changed in one partition since it was read last; False where another process is at it.
@@ -41,7 +45,7 @@ async def sync_changed(session: Session, partition: str, seen: Seen, every: time
             )
             if every is None or not _is_fresh(session, mark.swept_at):
                 with doing(Purpose.OPEN):
-                    await _read_down(session, lease, set((mark.hint or "").split("\n")), seen)
+                    await _read_down(session, lease, set(mark.hint.split("\n")) if mark.hint else None, seen)
         return lease is not None
 
 
@@ -50,8 +54,8 @@ def _is_fresh(session: Session, swept_at: datetime | None) -> bool:
     return swept_at is not None and now - min(session.connection.sweep, AT_LEAST_EVERY) < swept_at <= now
 
 
-async def _read_down(session: Session, lease: Lease, former: set[str], seen: Seen) -> None:
-    """Read page after page until one holds an entry that stood among the first before."""
+async def _read_down(session: Session, lease: Lease, former: set[str] | None, seen: Seen) -> None:
+    """Read page after page until one holds an entry that stood among the first before, or the first time any."""
     partition, began = lease.key.partition, session.asked()
     newest: list[str] = []
     for number in count(1):
@@ -61,15 +65,14 @@ async def _read_down(session: Session, lease: Lease, former: set[str], seen: See
         loaded, _ = await session.commit(lease, partial(land, session, partition, portion, began, stay))
         seen.ids |= loaded.open_ids
         session.report.quarantined += len(page.rejects) + len(loaded.refused)
-        entries = [_entry(session, row) for row in page.rows]
-        newest = newest or entries[:KEPT]
-        if former == {""} or not entries or former.intersection(entries):
+        ended = [_entry(session, row) for row in page.rows if row.has_ended]
+        newest += ended
+        if page.size == 0 or (ended if former is None else former.intersection(ended)):
             break
+    kept = "\n".join(newest[:KEPT]) or NOTHING
     await session.commit(
         lease,
-        lambda db, _now: watermarks.note_changes(
-            db, session.name, partition, "\n".join(newest), began.source_at
-        ),
+        lambda db, _now: watermarks.note_changes(db, session.name, partition, kept, began.source_at),
     )
 
 

@@ -30,7 +30,6 @@ from syncer.load.executions import (
     open_executions,
     partitions_with_open,
 )
-from syncer.load.steps import StepsRead
 from syncer.model import ExecutionRef, Reject, Window
 from syncer.paging import Answer, Asked, Portion, Span, Verdict, read_window
 from syncer.plan import OpenExecution, believable, due_for_look, live_window, lost_span, open_looks
@@ -41,7 +40,7 @@ from syncer.state.quarantine import put_aside, resolve_identities
 from syncer.state.watermarks import EXECUTIONS, LedgerEntry, Watermark
 from syncer.sync.hints import Hint
 from syncer.sync.session import Session
-from syncer.sync.steps import land_steps
+from syncer.sync.steps import land_steps, steps_read
 
 Move = Callable[[Database, datetime], None]
 """Moves a watermark or a ledger row to the end of what is covered."""
@@ -73,6 +72,8 @@ async def sync_live(session: Session, partition: str, seen: Seen, every: timedel
 
 async def _sync_live(session: Session, lease: Lease, seen: Seen, every: timedelta | None = None) -> None:
     partition = lease.key.partition
+    if partition not in session.chosen:  # it may hold executions of several workflows
+        await session.commit(lease, lambda db, now: _take_in(db, session, partition, now))
     mark = await session.writer.run(lambda db: watermarks.watermark(db, session.name, partition))
     hint = session.hints.of(partition)
     if every and (_is_fresh(session, mark, every) or _is_unmoved(session, mark, hint)):
@@ -82,6 +83,18 @@ async def _sync_live(session: Session, lease: Lease, seen: Seen, every: timedelt
     is_sweep = bool(every) and hint is not None and hint.text == mark.hint
     with doing(Purpose.SWEEP if is_sweep else Purpose.LIVE), suppress(Postponed):
         await _read_live(session, lease, mark, hint, seen)
+
+
+def _take_in(db: Database, session: Session, partition: str, now: datetime) -> None:
+    """Have a partition read again from the horizon where it holds executions that were left out and are wanted now."""
+    lacking = watermarks.left_out(db, session.name, partition)
+    if not (wanted := session.are_wanted(lacking)):
+        return
+    watermarks.note_left_out(db, session.name, partition, lacking - wanted)
+    until = watermarks.watermark(db, session.name, partition).watermark_at
+    if until is not None and (since := session.horizon_start()) < until:
+        watermarks.add_entry(db, session.name, partition, Window(since, until), "initial", now)
+        watermarks.restart(db, session.name, partition, until)
 
 
 async def _read_live(session: Session, lease: Lease, mark: Watermark, hint: Hint | None, seen: Seen) -> None:
@@ -211,7 +224,10 @@ async def sync_open(session: Session, partition: str, seen: Seen, every: timedel
         if lease is None:
             return False
         source_now = session.source_now()
-        await session.commit(lease, lambda db, now: age_out(db, session.name, session.certain_horizon(), now))
+        horizon = session.connection.horizon
+        await session.commit(
+            lease, lambda db, now: age_out(db, session.name, session.certain_horizon(), horizon, now)
+        )
         rows = await session.writer.run(lambda db: open_executions(db, session.name, partition))
         previous = await session.writer.run(
             lambda db: watermarks.watermark(db, session.name, partition, watermarks.OPEN).swept_at
@@ -344,6 +360,12 @@ def land(
     noted = Noted()
     reading = session.reading(partition, portion.asked or began, now)
     wanted = [row for row in portion.rows if session.wants(row, partition)]
+    _leave_out(
+        db,
+        session,
+        partition,
+        {row.workflow_id for row in portion.rows} - {row.workflow_id for row in wanted},
+    )
     loaded = load_executions(db, [session.encoder.execution(row) for row in wanted], reading)
     rejects = [session.encoder.reject(reject) for reject in portion.rejects]
     rejects += [session.encoder.reject(_refused(row, why)) for row, why in loaded.refused]
@@ -364,6 +386,14 @@ def land(
     if portion.covered is not None:
         move(db, portion.covered)
     return loaded, noted
+
+
+def _leave_out(db: Database, session: Session, partition: str, workflow_ids: set[str]) -> None:
+    """Remember of which workflows the copy lacks executions: they may be wanted another day."""
+    if workflow_ids:
+        known = watermarks.left_out(db, session.name, partition)
+        if not workflow_ids <= known:
+            watermarks.note_left_out(db, session.name, partition, known | workflow_ids)
 
 
 def _refused(row: dict[str, object], reason: str) -> Reject:
@@ -421,7 +451,7 @@ async def _look(session: Session, lease: Lease, ref: ExecutionRef) -> None:
         load_executions(db, [row], session.reading(ref.partition, asked, now))
         if look.steps is None:
             return Counter()
-        read = StepsRead(ref=ref, answer=look.steps, asked_at=asked.at)
+        read = steps_read(session, ref, look.steps, asked.at)
         return land_steps(db, session.name, [read], session.encoder, now)
 
     session.report.rows.update(await session.commit(lease, write))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
@@ -170,6 +170,10 @@ class Session:
             return True
         name = execution.workflow_name
         return is_chosen(workflow_id, name if isinstance(name, str) else None, patterns)
+
+    def are_wanted(self, left_out: Collection[str]) -> set[str]:
+        """Those workflows of which executions were once not wanted and are now."""
+        return set(left_out) & self.chosen if self.connection.workflows else set(left_out)
 
     def source_now(self) -> datetime:
         """The source's clock; where it tells none, the warehouse's less the lookback."""

@@ -19,7 +19,7 @@ from syncer.encode import Encoder
 from syncer.errors import ContractError, Forbidden, NotFound, TransientError
 from syncer.http import doing
 from syncer.load.steps import StepsRead, due_steps, load_steps, mark_failed
-from syncer.model import ExecutionRef, Reject
+from syncer.model import ExecutionRef, Reject, StepAnswer
 from syncer.state.leases import Lease
 from syncer.state.quarantine import put_aside, resolve_identities
 from syncer.sync.session import Session
@@ -159,6 +159,12 @@ def _may_be_late(session: Session, ref: ExecutionRef) -> bool:
     return (ref.ended_at or ref.created_at) > session.source_now() - session.connection.lookback
 
 
+def steps_read(session: Session, ref: ExecutionRef, answer: StepAnswer, asked_at: datetime) -> StepsRead:
+    """What a request brought, to be asked for again where it is not whole and the rest may be late."""
+    is_early = not answer.is_whole and _may_be_late(session, ref)
+    return StepsRead(ref=ref, answer=answer, asked_at=asked_at, again_after=RETRY_AFTER if is_early else None)
+
+
 async def _read(session: Session, lease: Lease, ref: ExecutionRef) -> StepsRead | None:
     """Fetch one execution's steps; a failure that is its own puts it back on the list for later."""
     asked = session.writer.now()
@@ -172,7 +178,7 @@ async def _read(session: Session, lease: Lease, ref: ExecutionRef) -> StepsRead 
     except (TransientError, ContractError, Forbidden):
         await session.commit(lease, lambda db, now: _put_off(db, session.name, ref, now))
         raise
-    return StepsRead(ref=ref, answer=answer, asked_at=asked)
+    return steps_read(session, ref, answer, asked)
 
 
 def _put_off(db: Database, connection_id: str, ref: ExecutionRef, now: datetime) -> None:

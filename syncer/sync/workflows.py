@@ -102,6 +102,8 @@ async def _conclude(session: Session, lease: Lease, answer: Listing[Workflow]) -
     session.report.missing += len(deleted)
     for workflow_id in deleted:
         session.log.info("workflow deleted at the source", workflow=workflow_id)
+    for part, error in answer.lacks:
+        await session.note_failure(watermarks.WORKFLOWS, part, error, is_own=True)
 
 
 async def _with_definition(session: Session, workflow: Workflow, known: Known) -> Workflow:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from syncer.sync import Report, Session, poll, sync
 from tests.conformance.conftest import ToyBench
-from tests.conformance.toys import NOW, OffsetCapped, World
+from tests.conformance.toys import NOW, OffsetCapped, Run, World
 
 HOUR = timedelta(hours=1)
 EVERY = timedelta(minutes=5)
@@ -72,6 +72,58 @@ def test_it_is_seen_behind_pages_of_newer_changes_that_are_copied_already(
     assert outcome(bench, again.execution_id) == ("running", True)
 
 
+class Touching(OffsetCapped):
+    """What runs moves up in the list by last change as its steps go on, and looks as it did."""
+
+    def changed_at(self, run: Run) -> tuple[datetime, str]:
+        return super().changed_at(run) if run.ended_at else (self.world.now, run.execution_id)
+
+
+def test_what_moves_up_unchanged_does_not_hide_what_changed(bench: ToyBench, world: World) -> None:
+    world.fill(30)
+    world.add("w1", NOW - HOUR, lasts=None)
+    source = Touching(world)
+    bench.run(source)
+    world.now += HOUR
+    again = world.runs["e00029"]
+    again.updated_at = world.now
+    for _ in range(25):
+        world.now += timedelta(seconds=1)
+        world.add("w2", world.now - timedelta(minutes=1))
+    world.now += HOUR
+    again.ended_at = again.updated_at
+    bench.run(source, polled)
+    assert bench.value("SELECT updated_at FROM history.executions WHERE execution_id = 'e00029'")
+
+
+def test_a_page_of_nothing_but_broken_records_does_not_hide_what_changed(
+    bench: ToyBench, world: World, copied: OffsetCapped
+) -> None:
+    again = world.runs["e00029"]
+    again.ended_at, again.updated_at = None, world.now
+    for _ in range(12):
+        world.now += timedelta(minutes=1)
+        world.add("w1", world.now).is_broken = True
+    world.now += HOUR
+    bench.run(copied, polled)
+    assert outcome(bench, again.execution_id) == ("running", True)
+    asked(world)
+    world.now += 2 * HOUR
+    bench.run(copied, polled)
+    assert asked(world) == 2, "what stood below them is remembered"
+
+
+def test_where_nothing_has_ended_the_whole_list_is_read(bench: ToyBench, world: World) -> None:
+    for _ in range(25):
+        world.add("w1", NOW - HOUR, lasts=None)
+    source = OffsetCapped(world)
+    bench.run(source)
+    asked(world)
+    world.now += HOUR
+    bench.run(source, polled)
+    assert asked(world) == 4
+
+
 def test_where_nothing_changed_one_page_an_hour_is_asked_for(
     bench: ToyBench, world: World, copied: OffsetCapped
 ) -> None:
@@ -112,6 +164,29 @@ def test_a_list_that_failed_half_way_is_read_again_from_its_beginning(
     copied.list_changed = whole  # type: ignore[method-assign]
     bench.run(copied, polled)
     assert {outcome(bench, run.execution_id) for run in changed} == {("running", True)}
+
+
+def test_a_workflow_that_is_chosen_later_is_copied_with_its_history(bench: ToyBench, world: World) -> None:
+    world.fill(10)
+    source = OffsetCapped(world)
+    count = "SELECT workflow_id, count(*) FROM history.executions GROUP BY 1 ORDER BY 1"
+    bench.run(source, workflows=("w1",))
+    world.now += HOUR
+    assert bench.run(source).is_complete
+    assert bench.rows(count) == [("w1", 10), ("w2", 10)]
+    complete = "SELECT complete_from FROM syncer.watermarks WHERE stream = 'executions'"
+    assert bench.value(complete) < NOW - timedelta(days=20)
+    # And what came while it was left out once more.
+    world.add("w2", world.now)
+    world.now += HOUR
+    bench.run(source, workflows=("w1",))
+    world.now += HOUR
+    bench.run(source, workflows=("W?",))
+    assert bench.rows(count) == [("w1", 10), ("w2", 11)]
+    world.now += HOUR
+    world.requests.clear()
+    bench.run(source, workflows=("W?",))
+    assert world.requests.count("executions") == 1, "history is read once"
 
 
 def test_executions_of_workflows_that_are_not_chosen_are_not_copied(bench: ToyBench, world: World) -> None:

@@ -6,6 +6,7 @@ import random
 import string
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from msgspec import UNSET, structs
@@ -344,6 +345,60 @@ def test_steps_that_show_themselves_after_their_execution_are_read(bench: ToyBen
         db.exec_driver_sql("UPDATE history.executions SET _steps_retry_at = NULL")
     assert bench.run(source).is_complete
     assert bench.rows("SELECT steps_state, settled_at IS NULL FROM history.executions") == [("read", False)]
+
+
+@pytest.mark.parametrize("ago", [timedelta(minutes=1), timedelta(minutes=30)], ids=["young", "old"])
+def test_steps_that_are_not_all_there_yet_are_read_again_while_they_may_be_late(
+    bench: ToyBench, world: World, ago: timedelta
+) -> None:
+    world.add("w1", NOW - ago, lasts=timedelta(seconds=20))
+    source = Ascending(world)
+    original = source.read_steps
+    state = "SELECT steps_state, settled_at IS NULL, step_count FROM history.executions"
+
+    async def begun(ref: ExecutionRef) -> StepAnswer:
+        whole = await original(ref)
+        return structs.replace(whole, events=whole.events[:1], is_whole=False)
+
+    def read() -> list[Any]:
+        world.requests.clear()
+        with bench.engine.begin() as db:
+            db.exec_driver_sql("UPDATE history.executions SET _steps_retry_at = NULL")
+        assert bench.run(source).is_complete
+        return bench.rows(state)
+
+    source.read_steps = begun  # type: ignore[method-assign]
+    world.now += timedelta(minutes=5)
+    is_young = ago < timedelta(minutes=10)
+    assert read() == ([("due", True, 1)] if is_young else [("read", False, 1)])
+    assert bench.run(source).is_complete
+    assert world.requests.count("steps") == 1, "the next time is a while away"
+    source.read_steps = original  # type: ignore[method-assign]
+    assert read() == [("read", False, 1)]
+    events = 2 if is_young else 1
+    assert bench.value("SELECT count(*) FROM history.step_events") == events
+
+
+def test_steps_that_stay_incomplete_are_taken_as_they_are_when_they_cannot_be_late(
+    bench: ToyBench, world: World
+) -> None:
+    world.add("w1", NOW - timedelta(minutes=1), lasts=timedelta(seconds=20))
+    source = Ascending(world)
+
+    async def nothing(_ref: ExecutionRef) -> StepAnswer:
+        world.note("steps")
+        return StepAnswer(events=(), is_whole=False)
+
+    source.read_steps = nothing  # type: ignore[method-assign]
+    states = []
+    for _ in range(5):
+        bench.run(source)
+        states += bench.rows("SELECT steps_state, settled_at IS NULL FROM history.executions")
+        world.now += timedelta(minutes=5)
+        with bench.engine.begin() as db:
+            db.exec_driver_sql("UPDATE history.executions SET _steps_retry_at = NULL")
+    assert states == [("due", True)] * 3 + [("read", False)] * 2
+    assert world.requests.count("steps") == 4
 
 
 def test_steps_of_an_execution_that_comes_back_are_read(bench: ToyBench, world: World) -> None:

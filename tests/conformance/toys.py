@@ -194,9 +194,13 @@ class Toy:
         runs.sort(key=lambda run: (run.created_at, run.execution_id), reverse=order is Order.DESCENDING)
         if order is Order.NONE:
             runs.sort(key=lambda run: run.execution_id[::-1])
-        answer = self._page(runs, page)
+        listed = self._listed(runs, page)
         if twist.after_page:
             twist.after_page(self.world)
+        return listed
+
+    def _listed(self, runs: list[Run], page: int) -> Page[Execution]:
+        answer = self._page(runs, page)
         good = tuple(self._execution(run) for run in answer.rows if not run.is_broken)
         bad = tuple(
             Reject(raw=f'{{"n":"{run.execution_id}"}}'.encode(), reason="it has no id")
@@ -327,14 +331,11 @@ class OffsetCapped(Toy):
 
     async def list_changed(self, partition: str, page: int) -> Page[Execution]:
         self.world.note("changed")
-        runs = sorted(self.world.visible(), key=_changed_at, reverse=True)
-        answer = self._page(runs, page)
-        good = tuple(self._execution(run) for run in answer.rows if not run.is_broken)
-        return Page(rows=good, total=answer.total)
+        return self._listed(sorted(self.world.visible(), key=self.changed_at, reverse=True), page)
 
-
-def _changed_at(run: Run) -> tuple[datetime, str]:
-    return run.updated_at or run.ended_at or run.created_at, run.execution_id
+    def changed_at(self, run: Run) -> tuple[datetime, str]:
+        """Where an execution stands in the list by last change."""
+        return run.updated_at or run.ended_at or run.created_at, run.execution_id
 
 
 TOYS: tuple[type[Toy], ...] = (Ascending, NewestFirst, OffsetCapped)
