@@ -96,11 +96,12 @@ class EmbeddedServer:
             with self._locked():
                 if not (self._data / "PG_VERSION").exists():
                     self._initialise()
-                if self._postmaster() is None:
-                    self._launch()
-                url = self._ready_url()
-                self._create_database(url)
-                return url
+                try:
+                    return self._bring_up()
+                except WarehouseError:
+                    if self.running():
+                        raise
+                    return self._bring_up()  # it went away as it was spoken to
 
     def stop(self) -> None:
         """End the server and every session on it; does nothing where none runs."""
@@ -220,14 +221,19 @@ class EmbeddedServer:
             _write_private(remembered, str(_free_port()))
         return int(remembered.read_text(encoding="ascii"))
 
+    def _bring_up(self) -> str:
+        url = self._ready_url()
+        self._create_database(url)
+        return url
+
     def _ready_url(self) -> str:
-        """Wait for a server that repairs itself, or that a starter left behind when it was killed."""
+        """Launch it, unless there is one that repairs itself or whose starter was killed, and wait until it is up."""
         for _ in range(int(START_SECONDS / POLL_SECONDS)):
+            if self._postmaster() is None:  # there was none, or it was on its way down
+                self._launch()
             url = self.url()
             if url is not None:
                 return url
-            if self._postmaster() is None:
-                break
             self._sleep(POLL_SECONDS)
         raise WarehouseError(
             f"the embedded PostgreSQL is not up yet:\n{self._log_tail()}",

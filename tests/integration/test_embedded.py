@@ -87,6 +87,16 @@ def test_starting_twice_is_starting_once(server: EmbeddedServer) -> None:
     assert postmaster_pid(server) == pid
 
 
+def test_a_server_on_its_way_down_is_waited_for_and_started_again() -> None:
+    with temporary_server() as server:
+        with psycopg.connect(server.start()) as session:
+            former = postmaster_pid(server)
+            os.kill(former, signal.SIGTERM)  # it waits for its sessions to leave
+            eager = EmbeddedServer(server.home, settings=QUICK, sleep=lambda _: session.close())
+            assert ask(eager.start(), "SELECT 42") == 42
+        assert postmaster_pid(server) != former
+
+
 @needs_linux
 def test_four_processes_starting_at_once_share_one_server_that_outlives_them() -> None:
     with temporary_server() as server:
