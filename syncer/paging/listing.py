@@ -11,6 +11,7 @@ from typing import Generic
 
 from msgspec import Struct
 
+from syncer.errors import SyncerError
 from syncer.model import Page, Reject, Row
 from syncer.paging.answers import MAX_PASSES, Asked, Verdict, reject_key
 
@@ -18,7 +19,8 @@ from syncer.paging.answers import MAX_PASSES, Asked, Verdict, reject_key
 class Listing(Struct, Generic[Row], frozen=True, kw_only=True):
     """One answer of a list without windows; the last carries the verdict and the ids the source surely has.
 
-    `ids` is None where a reject has none: it may be any of those not listed. `is_again` as a `Portion` has it.
+    `ids` is None where a reject has none, which may be any of those not listed, and where a part of the list could not
+    be read: `lacks` then says which and why. `is_again` as a `Portion` has it.
     """
 
     rows: tuple[Row, ...] = ()
@@ -27,6 +29,7 @@ class Listing(Struct, Generic[Row], frozen=True, kw_only=True):
     is_again: bool = False
     verdict: Verdict | None = None
     ids: frozenset[str] | None = None
+    lacks: tuple[tuple[str, SyncerError], ...] = ()
 
 
 async def read_listing(
@@ -40,6 +43,7 @@ async def read_listing(
     for _ in range(MAX_PASSES):
         ids: set[str] = set()
         rejected: set[str | None] = set()
+        lacks: tuple[tuple[str, SyncerError], ...] = ()
         told: int | None = None
         for number in count(1):
             asked = now()
@@ -49,6 +53,7 @@ async def read_listing(
             rejects = tuple(each for each in page.rejects if reject_key(each) not in ids)
             ids |= {key(row) for row in rows} | {reject_key(each) for each in rejects}
             rejected |= {reject.identity for reject in rejects}
+            lacks += page.lacks
             yield Listing(rows=rows, rejects=rejects, asked=asked, is_again=previous is not None)
             is_short = page.size < page_size
             if not (rows or rejects) or (is_short and told is not None and len(ids) >= told):
@@ -56,7 +61,8 @@ async def read_listing(
         if told == len(ids) or frozenset(ids) == previous:
             verdict = Verdict.PROVED if told in (None, len(ids)) else Verdict.DISPUTED
             named = ids | {each for each in rejected if each is not None}
-            yield Listing(verdict=verdict, ids=None if None in rejected else frozenset(named))
+            is_whole = None not in rejected and not lacks
+            yield Listing(verdict=verdict, ids=frozenset(named) if is_whole else None, lacks=lacks)
             return
         previous = frozenset(ids)
     yield Listing(verdict=Verdict.UNPROVED)

@@ -70,7 +70,7 @@ class Source(Protocol):
         """What watermarks belong to: the workflows themselves, or fixed workspaces."""
 
     async def list_workflows(self, page: int) -> Page[Workflow]:
-        """One page of all workflows, in any order."""
+        """One page of all workflows, in any order; `lacks` says of which part of them it can tell nothing."""
 
     async def read_workflow(self, workflow_id: str) -> Workflow:
         """One workflow with its definition."""

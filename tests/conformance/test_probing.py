@@ -12,7 +12,7 @@ from msgspec import structs
 from syncer.cli.probing import Finding, Group, State
 from syncer.cli.probing.known import Known
 from syncer.cli.probing.source import probe_all
-from syncer.errors import ContractError
+from syncer.errors import ContractError, Forbidden
 from syncer.http import Refused
 from syncer.model import Execution, Page, Window, Workflow
 from tests.conformance.toys import Ascending, NewestFirst, OffsetCapped, Toy, World
@@ -55,6 +55,21 @@ def test_a_platform_without_definitions_is_asked_for_none(world: World) -> None:
     found = probed(Bare(world))["definition"]
     assert (found.state, "tells none" in found.finding) == (State.NOTE, True)
     assert "workflow" not in world.requests
+
+
+def test_a_part_of_the_workflows_that_may_not_be_read_is_named_and_the_rest_is_looked_at(
+    world: World,
+) -> None:
+    class Partly(Ascending):
+        async def list_workflows(self, page: int) -> Page[Workflow]:
+            told = await super().list_workflows(page)
+            return structs.replace(told, lacks=(("ward-b", Forbidden("no right", "ask for it")),))
+
+    world.fill(3)
+    found = probed(Partly(world))
+    assert (found["workflows"].state, found["workflows"].hint) == (State.FAILED, "ask for it")
+    assert found["workflows"].finding == "ward-b: no right"
+    assert found["executions"].state is State.OK
 
 
 def test_a_total_is_asked_for_where_one_may_be_had(world: World) -> None:

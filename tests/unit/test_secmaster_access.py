@@ -185,6 +185,10 @@ def throttled(time: str = "1 second", code: str = "APIGW.0308", key: str = "erro
         (answer(400, throttled(key="code")), 1),
         (answer(400, b'{ "error" : ' + throttled() + b"}"), 1),
         (answer(400, b'{"error_code" : "APIGW.0308"}'), 0),
+        # The documented words without the code.
+        (answer(403, msgspec.json.encode({"message": TEXT % (10, "2 minutes")})), 120),
+        (answer(400, msgspec.json.encode({"code": "429", "message": (TEXT % (10, "1 second")).lower()})), 1),
+        (answer(403, b"The throttling threshold has been reached"), 0),
         # A limit, and no word of how long: the client waits ever longer.
         (answer(429), 0),
         (answer(429, b"<html>slow down</html>"), 0),
@@ -195,10 +199,11 @@ def throttled(time: str = "1 second", code: str = "APIGW.0308", key: str = "erro
         (answer(429, throttled("1 minute"), Retry_After="20"), 60),
         # No limits.
         (answer(400, b'{"code":"SecMaster.10010001","message":"limit:10,time:1 second"}'), None),
-        (answer(400, throttled(code="APIGW.0301")), None),
-        (answer(400, throttled(code="XAPIGW.0308")), None),
-        (answer(400, throttled(code="APIGWW.0308")), None),
+        (answer(400, b'{"error_code":"APIGW.0301","error_msg":"limit:10,time:1 second"}'), None),
+        (answer(400, b'{"error_code":"XAPIGW.0308","error_msg":"limit:10,time:1 second"}'), None),
+        (answer(400, b'{"error_code":"APIGWW.0308","error_msg":"limit:10,time:1 second"}'), None),
         (answer(401, b'{"error":{"code":401,"message":"x","title":"Unauthorized"}}'), None),
+        (answer(403, b'{"message":"this user may not read it: threshold of rights"}'), None),
         (answer(500, throttled()), None),
         (answer(503, b"", Retry_After="5"), None),
         (answer(200, throttled()), None),

@@ -108,7 +108,10 @@ def test_the_sample_list_is_this_row() -> None:
     ("body", "total", "ids"),
     [
         (b'{"count":2,"instances":[{"id":"a"},{"id":"b"}]}', 2, ["a", "b"]),
-        (b'{"count":"2","instances":null}', 2, []),
+        (b'{"count":"0","instances":null}', 0, []),
+        (b'{"code":"00000000","message":"","success":true,"total":0,"data":null}', 0, []),
+        (b'{"data":{"total":0,"instances":null}}', 0, []),
+        (b'{"code":"SecMaster.00000000","error_code":null,"total":1,"data":[{"id":"a"}]}', 1, ["a"]),
         (b'{"code":"0","success":true,"total":7,"page":1,"data":[{"id":"a"}]}', 7, ["a"]),
         (b'{"total":7,"data":{"total":8,"instances":[{"id":"a"}]}}', 8, ["a"]),
         (b'{"instances":[{"id":"a"}]}', None, ["a"]),
@@ -126,7 +129,20 @@ def test_a_list_is_understood_in_every_envelope(body: bytes, total: int | None, 
     [
         b'{"code":"SecMaster.1","message":"busy"}',
         b'{"code":"SecMaster.1","success":false,"data":null}',
+        b'{"code":"SecMaster.90001","message":"busy","data":null}',
         b'{"success":false,"total":0,"data":[]}',
+        b'{"success":"False","data":[]}',
+        b'{"success":false,"total":1,"data":[{"id":"a"}]}',
+        # Rows that are null though some are told, or nothing is.
+        b'{"count":"2","instances":null}',
+        b'{"instances":null}',
+        b'{"data":{"instances":null}}',
+        # Every shape of an error, beside an empty list.
+        b'{"code":"SecMaster.90001","message":"busy","total":0,"data":[]}',
+        b'{"error_code":"APIGW.0308","error_msg":"wait","instances":null}',
+        b'{"error_code":"APIGW.0201","count":0,"instances":[]}',
+        b'{"errorCode":"X","count":0,"instances":[]}',
+        b'{"error":{"code":500,"message":"busy"},"count":0,"instances":[]}',
         b"<html>",
         b"",
     ],
@@ -190,14 +206,28 @@ def test_a_time_is_understood_in_every_documented_form(text: str) -> None:
         # It ran to an end before, was tried again, and has none now.
         ("RETRYING", ABSENT, None),
         ("RETRYING", "", None),
+        ("RETRYING", None, None),
         ("RUNNING", None, None),
-        ("RUNNING", ENDED, at(4, 577)),
+        ("CREATED", ABSENT, None),
     ],
 )
 def test_what_runs_again_has_no_end(status: str, end_time: object, ended_at: object) -> None:
     execution = an_execution(status=status, end_time=end_time)
     assert execution.ended_at == ended_at
     assert execution.extra is None
+
+
+@pytest.mark.parametrize("status", ["RETRYING", "RUNNING", "TERMINATING", "CREATED"])
+def test_the_end_that_was_told_before_is_none_while_it_runs_again_and_stands_in_extra(status: str) -> None:
+    execution = an_execution(status=status, end_time=ENDED)
+    assert (execution.ended_at, execution.has_ended) == (None, False)
+    assert parsed(execution.extra) == {"end_time": ENDED}
+
+
+def test_the_end_of_a_node_that_runs_again_is_none() -> None:
+    event = an_event(status="RUNNING", end_time=ENDED)
+    assert (event.role, event.ended_at) == (Role.BEGIN, None)
+    assert parsed(event.extra) == {"end_time": ENDED}
 
 
 @pytest.mark.parametrize(
@@ -332,6 +362,12 @@ def test_runs_of_a_node_that_begin_in_the_same_moment_are_told_apart_by_their_or
     ]
 
 
+def test_runs_of_a_node_within_a_millisecond_have_ids_of_their_own() -> None:
+    starts = [f"2025-07-18T15:11:03.000{rest}Z+0800" for rest in ("1", "2", "")]
+    found = steps(*(a_log(start_time=start) for start in starts)).events
+    assert [event.event_id for event in found] == [f"n1/2025-07-18T07:11:03.000Z/{n}" for n in (1, 2, 3)]
+
+
 def test_a_node_that_was_tried_three_times_has_three_attempts() -> None:
     tries = [
         a_log(status=status, start_time=f"2025-07-18T15:11:0{n}.000Z+0800", output=f"try {n}")
@@ -364,6 +400,22 @@ def test_an_instance_without_a_topology_has_no_steps_yet(topology: object) -> No
     assert look.steps is not None
     assert (look.steps.events, look.steps.rejects) == ((), ())
     assert look.execution.extra is None
+
+
+@pytest.mark.parametrize("topology", [ABSENT, None, {}, {"audit_logs": None}, {"audit_logs": []}])
+@pytest.mark.parametrize(
+    ("status", "had_ended", "is_whole"),
+    [("FINISHED", False, False), ("RUNNING", True, False), ("RUNNING", False, True)],
+)
+def test_an_instance_that_has_ended_is_not_whole_without_any_node(
+    topology: object, status: str, *, had_ended: bool, is_whole: bool
+) -> None:
+    look = records().look(an_instance(status=status, topology=topology), had_ended=had_ended)
+    assert look.steps is not None
+    assert look.steps.is_whole is is_whole
+    full = records().look(an_instance(status=status, topology={"audit_logs": [a_log()]}), had_ended=had_ended)
+    assert full.steps is not None
+    assert full.steps.is_whole
 
 
 def test_what_is_no_list_of_nodes_stands_in_extra_as_sent() -> None:

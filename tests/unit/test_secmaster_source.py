@@ -14,7 +14,7 @@ import pytest
 from msgspec import UNSET
 
 from syncer.config import Connection
-from syncer.errors import AuthError, ContractError, NotFound, RateLimited, TransientError
+from syncer.errors import AuthError, ContractError, Forbidden, NotFound, RateLimited, TransientError
 from syncer.http import Gate, TooLarge
 from syncer.model import Execution, ExecutionRef, Page, Window
 from syncer.sources import Order
@@ -156,7 +156,7 @@ def test_instances_are_asked_for_by_time_a_millisecond_wider_at_both_ends() -> N
     platform = Platform(listing(1))
     window = Window(FIRST + timedelta(microseconds=1_500), FIRST + timedelta(seconds=1, microseconds=10))
     with_source(platform, lambda source: source.list_executions("w1", window, 1), page_size=50)
-    [asked] = platform.asked
+    asked = platform.asked[0]
     assert asked.path == INSTANCES
     assert asked.query == {
         "offset": "0",
@@ -174,11 +174,9 @@ def test_instances_are_asked_for_by_time_a_millisecond_wider_at_both_ends() -> N
 
 def test_what_changed_last_is_asked_for_without_a_window_newest_first() -> None:
     platform = Platform(listing(3))
-    page = with_source(platform, lambda source: source.list_changed("w1", 1))
-    assert ids([page]) == ["e0", "e1", "e2"]
-    assert platform.queries == [
-        {"offset": "0", "limit": "100", "sort_key": "update_time", "sort_dir": "DESC"}
-    ]
+    page = with_source(platform, lambda source: source.list_changed("w1", 1), page_size=2)
+    assert ids([page]) == ["e0", "e1"]
+    assert platform.queries == [{"offset": "0", "limit": "2", "sort_key": "update_time", "sort_dir": "DESC"}]
 
 
 def test_ids_lead_nowhere_else_than_into_their_segment_of_a_path() -> None:
@@ -248,6 +246,39 @@ def test_a_server_that_serves_fewer_than_asked_hides_no_row() -> None:
     assert all(page.size in (25, 7, 0) for page in found)
 
 
+@pytest.mark.parametrize("count", ["page", "none"])
+def test_a_server_that_serves_fewer_than_asked_and_tells_no_total_hides_no_row(count: str) -> None:
+    platform = Platform(listing(90, served=50, count=count))
+    found = with_source(platform, list_day)
+    assert ids(found) == [f"e{each}" for each in range(90)]
+    assert {page.total for page in found} == {None}
+
+
+def test_what_a_count_counts_is_asked_once_and_not_with_each_short_page() -> None:
+    platform = Platform(listing(3))
+
+    async def work(source: SecMaster) -> None:
+        for _ in range(3):
+            page = await source.list_executions("w1", DAY, 1)
+            assert (page.size, page.total) == (3, 3)
+
+    with_source(platform, work)
+    assert [query["offset"] for query in platform.queries] == ["0", "3", "0", "0"]
+
+
+@pytest.mark.parametrize("count", ["page", "none"])
+def test_a_page_as_long_as_asked_shows_that_a_shorter_one_is_the_last(count: str) -> None:
+    platform = Platform(listing(25, count=count))
+    with_source(platform, list_day, page_size=10)
+    assert [query["offset"] for query in platform.queries] == ["0", "10", "20", "30"]
+
+
+def test_nothing_at_all_takes_no_second_look() -> None:
+    platform = Platform(listing(0))
+    assert with_source(platform, list_day) == [Page(rows=(), total=0)]
+    assert len(platform.asked) == 1
+
+
 @pytest.mark.parametrize("count", ["all", "page", "none"])
 def test_a_list_too_long_for_one_answer_is_read_in_smaller_parts(count: str) -> None:
     short = listing(57, count=count)
@@ -294,7 +325,10 @@ def test_without_a_count_there_is_no_total_and_every_row() -> None:
 
 def test_a_bad_record_is_put_aside_and_counts_towards_the_page() -> None:
     body = {"count": 2, "instances": [an_instance("e1", start_time=None), an_instance("e2")]}
-    page = with_source(Platform(lambda _: told(body)), lambda source: source.list_executions("w1", DAY, 1))
+    page = with_source(
+        Platform(lambda asked: told(body if asked.query["offset"] == "0" else body | {"instances": []})),
+        lambda source: source.list_executions("w1", DAY, 1),
+    )
     assert (ids([page]), [reject.identity for reject in page.rejects], page.total) == (["e2"], ["e1"], 2)
 
 
@@ -302,7 +336,7 @@ def test_a_bad_record_is_put_aside_and_counts_towards_the_page() -> None:
 
 
 def workflows(served: Mapping[str, int], *, envelope: str = "data") -> Callable[[Asked], bytes]:
-    """So many workflows in each workspace, in one of the envelopes."""
+    """So many workflows in each workspace, in one of the envelopes; "paged" counts those of the page."""
 
     def answer(asked: Asked) -> bytes:
         workspace = asked.path.split("/")[4]
@@ -311,7 +345,8 @@ def workflows(served: Mapping[str, int], *, envelope: str = "data") -> Callable[
         rows = [{"id": name, "name": name} for name in names[start : start + int(asked.query["limit"])]]
         if envelope == "data":
             return told({"code": "0", "success": True, "total": len(names), "data": rows})
-        counted = {"count": len(names)} if envelope == "workflows" else {}
+        counts = {"workflows": len(names), "paged": len(rows)}
+        counted = {"count": counts[envelope]} if envelope in counts else {}
         return told({"workflows": rows} | counted)
 
     return answer
@@ -333,6 +368,43 @@ def test_the_workflows_of_all_workspaces_are_one_list(envelope: str) -> None:
 
     with_source(platform, work, workspaces=["a", "b", "c"], page_size=10)
     assert platform.queries[0] == {"offset": "0", "limit": "10", "order": "ASC", "sortby": "create_time"}
+
+
+@pytest.mark.parametrize(("status", "kind"), [(403, Forbidden), (404, ContractError)])
+def test_a_workspace_that_refuses_is_lacking_and_the_others_are_listed(
+    status: int, kind: type[Exception]
+) -> None:
+    served = workflows({"a": 15, "c": 3})
+    platform = Platform(lambda asked: reply(status) if "/b/" in asked.path else served(asked))
+
+    async def work(source: SecMaster) -> None:
+        for _ in range(2):
+            found = [await source.list_workflows(page) for page in (1, 2, 3)]
+            assert [(page.size, page.total) for page in found] == [(13, 18), (5, 15), (0, None)]
+            [(workspace, error)] = found[0].lacks
+            assert (workspace, type(error)) == ("b", kind)
+            assert found[1].lacks == found[2].lacks == ()
+
+    with_source(platform, work, workspaces=["a", "b", "c"], page_size=10)
+    assert sum("/b/" in path for path in platform.paths) == 2, "asked once each time"
+
+
+@pytest.mark.parametrize(("status", "kind"), [(403, Forbidden), (404, ContractError)])
+def test_where_every_workspace_refuses_there_is_no_list(status: int, kind: type[Exception]) -> None:
+    async def work(source: SecMaster) -> None:
+        with pytest.raises(kind):
+            await source.list_workflows(1)
+
+    with_source(Platform(lambda _: reply(status)), work, workspaces=["a", "b"])
+
+
+def test_a_full_page_with_a_count_of_its_own_is_not_all_there_is() -> None:
+    async def work(source: SecMaster) -> None:
+        found = [await source.list_workflows(page) for page in (1, 2, 3)]
+        assert [page.size for page in found] == [10, 10, 5]
+        assert found[0].total is None
+
+    with_source(Platform(workflows({"a": 25}, envelope="paged")), work, workspaces=["a"], page_size=10)
 
 
 def test_partitions_are_the_workspaces_whatever_workflows_there_are() -> None:
@@ -363,7 +435,8 @@ def test_a_workflow_is_read_where_it_was_listed_else_wherever_it_is_found() -> N
 
     with_source(platform, work, workspaces=["a", "b"])
     places = [path.split("/")[4] for path in platform.paths]
-    assert places == ["a", "b", "a", "b", "b", "a", "b"]
+    # The list of the first workspace is asked once more: what its count counts is not known yet.
+    assert places == ["a", "b", "a", "a", "b", "b", "a", "b"]
 
 
 def test_a_list_that_is_not_there_is_a_wrong_configuration_and_nothing_that_is_gone() -> None:

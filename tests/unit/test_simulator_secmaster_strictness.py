@@ -343,7 +343,8 @@ def test_the_limit_is_told_in_words_and_holds_until_its_window_is_over(
         assert (refused.status, refused.body) == (429, b"")
     else:
         status, _, gateway = dialect.partition("_")
-        assert (refused.status, told(refused)["error_code"]) == (int(status), f"{gateway}.0308")
+        code = None if gateway == "words" else f"{gateway}.0308"
+        assert (refused.status, told(refused).get("error_code")) == (int(status), code)
         said = f"policy user over ratelimit,limit:3,time:{told_as}"
         assert told(refused)["error_msg"] == f"The throttling threshold has been reached: {said}"
     simulator.clock.advance(window)

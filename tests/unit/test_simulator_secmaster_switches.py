@@ -13,6 +13,7 @@ import pytest
 
 from syncer.simulator import Answer, Clock, Execution, Outline, Request
 from syncer.simulator.secmaster import SWITCHES, Simulator, Switches, lies
+from syncer.simulator.secmaster.records import creation_ms
 from syncer.simulator.secmaster.times import read, written
 
 NOON = datetime(2026, 3, 18, 12, tzinfo=UTC)
@@ -61,7 +62,7 @@ def some(simulator: Simulator, outcome: str) -> Execution:
 
 def conversation(**chosen: Any) -> list[object]:
     """One request of every kind, and one too many, always at the same millisecond."""
-    simulator = simulated(the_clock(), **({"rate_limit": 14} | chosen))
+    simulator = simulated(the_clock(), **({"rate_limit": 15} | chosen))
     first, *_ = simulator.truth.workflows
     times = sorted(execution.created_ms for execution in simulator.truth.executions.values())
     span = {"from_date": written(times[9], "literal_z"), "to_date": written(times[90], "literal_z")}
@@ -76,6 +77,8 @@ def conversation(**chosen: Any) -> list[object]:
     ]
     shown = [some(simulator, outcome).id for outcome in ("succeeded", "failed", "running", "queued")]
     said += [ask(simulator, f"{INSTANCES}/{each}", show_topology="true") for each in shown]
+    simulator.reopen_execution(shown[0])
+    said.append(ask(simulator, f"{INSTANCES}/{shown[0]}"))
     simulator.delete_workflow(first)
     said += [ask(simulator, INSTANCES), ask(simulator, f"/workflows/{first}")]
     return [*said, ask(simulator, INSTANCES), ask(simulator, INSTANCES), simulator.http_date()]
@@ -143,6 +146,16 @@ def test_a_page_that_is_too_long_is_refused_clamped_or_served(simulator: Simulat
     assert len(told(simulator, INSTANCES, limit=1000)["instances"]) == 120
 
 
+def test_a_page_holds_no_more_rows_than_the_server_likes(simulator: Simulator) -> None:
+    honest = told(simulator, INSTANCES, limit=10)
+    simulator.switches = Switches(page_rows="two")
+    short = told(simulator, INSTANCES, limit=10)
+    assert (short["count"], short["instances"]) == (honest["count"], honest["instances"][:2])
+    assert told(simulator, INSTANCES, limit=10, offset=2)["instances"] == honest["instances"][2:4]
+    simulator.switches = Switches(page_rows="two", count_as="page")
+    assert told(simulator, INSTANCES, limit=10)["count"] == 2
+
+
 @pytest.mark.parametrize(
     ("reach", "statuses"),
     [("sum", (200, 400, 400)), ("sum_below", (400, 400, 400)), ("offset", (200, 200, 400))],
@@ -167,6 +180,24 @@ def test_the_ends_of_a_window_belong_to_it_or_not(
     times = sorted({item["start_time"] for item in everything}, key=lambda text: read(text, form) or 0)
     found = told(simulator, INSTANCES, limit=100, from_date=times[3], to_date=times[9])["instances"]
     assert {item["start_time"] for item in found} == set(times[kept[0] : kept[1] + 1])
+
+
+def test_dates_may_bound_a_creation_that_no_answer_tells(simulator: Simulator) -> None:
+    since_ms = sorted(execution.created_ms for execution in simulator.truth.executions.values())[60]
+    asked: dict[str, str | int] = {
+        "limit": 100,
+        "sort_dir": "ASC",
+        "from_date": written(since_ms, "literal_z"),
+    }
+    started = ids(told(simulator, INSTANCES, **asked))
+    simulator.switches = Switches(creation_lead=500_000.0)
+    truth = simulator.truth.executions
+    created = {key: creation_ms(each, simulator.switches) for key, each in truth.items()}
+    leads = {round((each.created_ms - created[key]) / 100_000_000) for key, each in truth.items()}
+    assert leads == {0, 1, 2, 3, 4, 5}
+    shown = ids(told(simulator, INSTANCES, **asked))
+    assert shown == sorted((key for key in started if created[key] >= since_ms), key=created.__getitem__)
+    assert len(shown) < len(started)
 
 
 def test_dates_and_sorting_that_are_ignored_change_nothing(simulator: Simulator) -> None:
@@ -198,6 +229,29 @@ def test_what_is_empty_is_left_out_null_or_an_empty_text(simulator: Simulator) -
     for reading, value in (("absent", "missing"), ("null", None), ("empty", "")):
         simulator.switches = replace(Switches(), empty_values=reading)  # type: ignore[arg-type]
         assert empties() == (value,) * 4
+
+
+def test_what_is_retried_tells_the_end_it_came_to_before_or_not(simulator: Simulator) -> None:
+    execution = some(simulator, "failed")
+    path = f"{INSTANCES}/{execution.id}"
+    last_ms = max(attempt.ended_ms or 0 for attempt in execution.attempts)
+    simulator.reopen_execution(execution.id)
+    assert told(simulator, path).get("end_time", "missing") == "missing"
+    simulator.switches = Switches(former_end="told")
+    shown = told(simulator, path)
+    assert (shown["status"], shown["end_time"]) == ("RETRYING", written(last_ms, "literal_z"))
+
+
+def test_a_topology_may_be_later_than_the_end(simulator: Simulator) -> None:
+    simulator.switches = Switches(topology_delay=300.0)
+    execution = some(simulator, "running")
+    path = f"{INSTANCES}/{execution.id}"
+    assert told(simulator, path, show_topology="true")["topology"]["audit_logs"]
+    simulator.end_execution(execution.id)
+    for seconds, is_shown in ((0, False), (299, False), (2, True)):
+        simulator.clock.advance(seconds)
+        shown = told(simulator, path, show_topology="true")
+        assert (shown["status"], bool(shown["topology"]["audit_logs"])) == ("FINISHED", is_shown)
 
 
 def test_a_topology_without_nodes_is_empty_null_or_left_out(simulator: Simulator) -> None:

@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from syncer.cli.output import plural, shown
 from syncer.cli.platforms import open_tenant
-from syncer.cli.probing.findings import Finding, Group, failed, noted, ok, skipped, warning
+from syncer.cli.probing.findings import Finding, Group, State, failed, noted, ok, skipped, warning
 from syncer.cli.probing.horizon import horizon
 from syncer.cli.probing.known import Known
 from syncer.cli.probing.pace import pace
@@ -116,6 +116,8 @@ async def workflows(known: Known) -> AsyncIterator[Finding]:
     """Reach it, sign in, and list workflows."""
     page = await known.source.list_workflows(1)
     yield ok("sign in", f"{known.connection.base_url} accepts the credentials")
+    for part, error in page.lacks:
+        yield Finding("workflows", State.FAILED, f"{part}: {error.message}", error.hint)
     total, rejects, seen = page.total, len(page.rejects), page.size
     known.workflows += page.rows
     await _read_on(known, page)

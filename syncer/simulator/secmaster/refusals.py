@@ -21,13 +21,15 @@ _UNITS = ((3600, "hour"), (60, "minute"), (1, "second"))
 
 
 class Refused(Exception):
-    """The request is answered with an error; `status` is HTTP's, `code` Huawei's."""
+    """The request is answered with an error; `status` is HTTP's, `code` Huawei's: the speaker's usual one, or None."""
 
-    def __init__(self, status: int, message: str, *, code: str = "", speaker: Speaker = "secmaster") -> None:
+    def __init__(
+        self, status: int, message: str, *, code: str | None = "", speaker: Speaker = "secmaster"
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
-        self.code = code or f"{_CODE_OF[speaker]}{status}"
+        self.code = f"{_CODE_OF[speaker]}{status}" if code == "" else code
         self.speaker = speaker
 
 
@@ -49,7 +51,8 @@ def refusal(refused: Refused, switches: Switches, request_id: str) -> Answer:
     """An error in the form of the day."""
     is_documented = switches.error_body == "documented"
     form = _FORM_OF[refused.speaker] if is_documented else switches.error_body
-    return Answer(refused.status, msgspec.json.encode(_body(refused, form, request_id)))
+    body = {name: told for name, told in _body(refused, form, request_id).items() if told is not None}
+    return Answer(refused.status, msgspec.json.encode(body))
 
 
 def _body(refused: Refused, form: str, request_id: str) -> dict[str, Any]:
@@ -74,11 +77,9 @@ def throttled(switches: Switches, request_id: str) -> Answer:
     if dialect == "429_bare":
         return Answer(429, b"", "text/plain")
     status, _, gateway = dialect.partition("_")
-    message = "The throttling threshold has been reached: policy user over ratelimit"
-    refused = Refused(
-        int(status), f"{message},{_allowance(switches)}", code=f"{gateway}.0308", speaker="gateway"
-    )
-    return refusal(refused, switches, request_id)
+    message = f"The throttling threshold has been reached: policy user over ratelimit,{_allowance(switches)}"
+    code = None if gateway == "words" else f"{gateway}.0308"
+    return refusal(Refused(int(status), message, code=code, speaker="gateway"), switches, request_id)
 
 
 def _allowance(switches: Switches) -> str:

@@ -15,6 +15,7 @@ from syncer.simulator.secmaster.asks import ListAsk
 from syncer.simulator.secmaster.gate import Credentials
 from syncer.simulator.secmaster.records import (
     Record,
+    creation_ms,
     edited_ms,
     instance_record,
     invented,
@@ -60,11 +61,13 @@ class InventedShelf:
     def executions(self, workspace_id: str, ask: ListAsk, switches: Switches) -> bytes:
         since_ms, until_ms = self._bounds(ask, switches)
         now_ms = self._world.clock.now_ms()
+        lead_ms = round(switches.creation_lead * 1000)
         rows = [
             execution
             for workflow in self._workflows_in(workspace_id)
             if self._shows_instances(workflow, switches)
-            for execution in self._world.truth.listed(workflow.id, since_ms, until_ms, now_ms)
+            for execution in self._world.truth.listed(workflow.id, since_ms, until_ms + lead_ms, now_ms)
+            if since_ms <= creation_ms(execution, switches) <= until_ms
         ]
         return self._page(rows, ask, switches, self._instance_record(switches), "instances")
 
@@ -103,7 +106,7 @@ class InventedShelf:
         return self._world.clock.now_ms() - round(switches.horizon_days * DAY_MS)
 
     def _bounds(self, ask: ListAsk, switches: Switches) -> tuple[int, int]:
-        """Of the start, both inclusive, in ms. What starts is compared as it is served."""
+        """Of the creation, both inclusive, in ms. What starts is compared as it is served."""
         dates = switches.honour_dates
         since_ms = ask.since_ms if dates and ask.since_ms is not None else 0
         until_ms = ask.until_ms if dates and ask.until_ms is not None else 1 << 60
@@ -133,7 +136,11 @@ class InventedShelf:
             self._spoiled(node_record(attempt, at, switches), *_ids(attempt))
             for at, attempt in enumerate(execution.attempts)
         ]
-        return topology_field(nodes, switches)
+        return topology_field([] if self._is_late(execution, switches) else nodes, switches)
+
+    def _is_late(self, execution: Execution, switches: Switches) -> bool:
+        shown_ms = (execution.ended_ms or 0) + round(switches.topology_delay * 1000)
+        return execution.ended_ms is not None and shown_ms > self._world.clock.now_ms()
 
     def _page(
         self,
@@ -145,7 +152,8 @@ class InventedShelf:
     ) -> bytes:
         if ask.filters:
             rows = [row for row in rows if _suits(record_of(row), ask)]
-        page = _ordered(rows, ask, switches)[ask.offset : ask.offset + ask.limit]
+        limit = ask.limit if switches.page_rows == "as_asked" else min(ask.limit, 2)
+        page = _ordered(rows, ask, switches)[ask.offset : ask.offset + limit]
         items = [self._spoiled(record_of(row), row.id) for row in page]
         form: Form = switches.instances_as if bare_key == "instances" else switches.workflows_as
         count = len(items) if switches.count_as == "page" else len(rows)
@@ -207,9 +215,14 @@ def _ordered(rows: list[Row], ask: ListAsk, switches: Switches) -> list[Row]:
     key, is_ascending = ask.sort_key, ask.is_ascending
     if not switches.honour_sort:
         key, is_ascending = "create_time", False
-    ordered = sorted(rows, key=lambda row: row.created_ms if key == "create_time" else _changed_ms(row))
+    time_of = _created_ms if key == "create_time" else _changed_ms
+    ordered = sorted(rows, key=lambda row: time_of(row, switches))
     return ordered if is_ascending else ordered[::-1]
 
 
-def _changed_ms(row: Workflow | Execution) -> int:
+def _created_ms(row: Workflow | Execution, switches: Switches) -> int:
+    return row.created_ms if isinstance(row, Workflow) else creation_ms(row, switches)
+
+
+def _changed_ms(row: Workflow | Execution, _switches: Switches) -> int:
     return edited_ms(row) if isinstance(row, Workflow) else row.updated_ms

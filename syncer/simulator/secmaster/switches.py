@@ -23,11 +23,15 @@ class Switches:
     workflows_as: Literal["envelope", "bare"] = "envelope"
     long_pages: Literal["400", "clamp", "served"] = "400"
     """What happens to a limit over 100."""
+    page_rows: Literal["as_asked", "two"] = "as_asked"
+    """How many rows a page has that is not the last: as many as limit says, or two at most, whatever it says."""
     page_reach: Literal["sum", "sum_below", "offset"] = "sum"
     """What must not exceed 10,000: offset and limit together, or the same and not reach it, or the offset alone."""
     honour_sort: bool = True
     honour_dates: bool = True
     date_bounds: Literal["inclusive", "to_exclusive", "exclusive"] = "inclusive"
+    creation_lead: float = 0.0
+    """Seconds at most by which an instance was created before it started: the dates bound its creation then."""
 
     # Records
     times: Literal["literal_z", "colon", "seconds", "utc"] = "literal_z"
@@ -39,6 +43,8 @@ class Switches:
     defense_key: Literal["defense_id", "defence_id"] = "defense_id"
     empty_values: Literal["absent", "null", "empty"] = "absent"
     """How the end of what runs, the error of what went well and an output that is none are served."""
+    former_end: Literal["absent", "told"] = "absent"
+    """Whether what is being retried still tells the end that it came to before."""
     unannounced_fields: bool = False
     gone_workflow: Literal["with_instances", "alone"] = "with_instances"
     """What a deleted workflow takes along."""
@@ -46,7 +52,9 @@ class Switches:
     # Steps and payloads
     list_topology: bool = False
     empty_topology: Literal["empty", "null", "absent"] = "empty"
-    """Of an instance in which no node has run yet."""
+    """Of an instance in which no node has run yet, or of one whose topology is late."""
+    topology_delay: float = 0.0
+    """Seconds after its end before an instance shows a node."""
     payloads: Literal["string", "plain"] = "string"
     """`input` and `output`: JSON inside a string, or in its place."""
     node_instance_id: bool = False
@@ -55,7 +63,8 @@ class Switches:
     # Access, limits and errors
     error_body: Literal["documented", "code", "error_code", "errorCode", "nested", "iam"] = "documented"
     """One form for all errors, or as documented for whoever speaks: IAM, the gateway or SecMaster."""
-    limit_dialect: Literal["429_APIGW", "429_APIG", "403_APIGW", "429_bare"] = "429_APIGW"
+    limit_dialect: Literal["429_APIGW", "429_APIG", "403_APIGW", "429_bare", "403_words"] = "429_APIGW"
+    """The status and the prefix of the code; or nothing but the status, or the documented words without a code."""
     date_header: bool = True
 
     # Sizes

@@ -28,8 +28,11 @@ CONTENT_TYPE = "application/json;charset=UTF-8"
 """Mandatory, though a GET has no content."""
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
-# The gateway's code for a limit, in whichever of the shapes of an error and however deep in it.
-_THROTTLED = re.compile(rb'"(?:error_code|errorCode|code)"\s*:\s*"APIGW?\.0308"')
+# The gateway's code for a limit, in whichever of the shapes of an error and however deep in it; or its words.
+_THROTTLED = re.compile(
+    rb'"(?:error_code|errorCode|code)"\s*:\s*"APIGW?\.0308"|throttling threshold has been reached|over ratelimit,',
+    re.IGNORECASE,
+)
 _WINDOW = re.compile(rb"limit:\d+,\s*time:(\d{1,9}) (second|minute|hour|day)")
 _SECONDS = {b"second": 1, b"minute": 60, b"hour": 3600, b"day": 86_400}
 
@@ -125,7 +128,7 @@ class Access:
         sign(request, access_key, self._auth.secret_key.get_secret_value(), self._project_id, self._now())
 
     def wait(self, answer: Answer, rate: Rate | None, retry_after: timedelta | None) -> timedelta | None:  # noqa: ARG002
-        """429, or the gateway's code for a limit with whatever refusal; its text names the time."""
+        """429, or the gateway's code or words for a limit with whatever refusal; the words name the time."""
         is_limit = answer.status == 429 or (
             400 <= answer.status < 500 and _THROTTLED.search(answer.body) is not None
         )

@@ -33,7 +33,8 @@ OUTCOMES = {
 
 PROJECT = "project_id"
 
-Twins = Counter[tuple[str, datetime]]
+Twins = Counter[str]
+"""How many runs there were so far of a node with a start, as ids write it."""
 
 
 class Records:
@@ -72,13 +73,21 @@ class Records:
         _take_logs(record)
         return self._execution(record)
 
-    def look(self, raw: bytes) -> Look:
-        """An instance from its own endpoint, with the steps of its topology; with none where there is none yet."""
+    def look(self, raw: bytes, *, had_ended: bool = False) -> Look:
+        """An instance from its own endpoint, with the steps of its topology; with none where there is none yet.
+
+        One that has ended, or `had_ended` by another answer, and shows no node is not shown whole: the topology may
+        be written after the end. One that was terminated before its first node looks the same for good.
+        """
         record = Record.parse(raw)
         logs = _take_logs(record)
         execution = self._execution(record)
         steps = self._steps(logs, execution.execution_id)
-        return Look(execution=structs.replace(execution, message=steps.message), steps=steps)
+        is_whole = bool(logs) or not (had_ended or execution.has_ended)
+        return Look(
+            execution=structs.replace(execution, message=steps.message),
+            steps=structs.replace(steps, is_whole=is_whole),
+        )
 
     def _execution(self, record: Record) -> Execution:
         execution_id = record.identity("id")
@@ -120,7 +129,8 @@ class Records:
         record = Record.parse(raw)
         node_id = record.identity("action_id")
         started_at = _start(record)
-        twins[node_id, started_at] += 1
+        run = f"{node_id}/{to_iso_ms(started_at)}"
+        twins[run] += 1
         node_name = record.text("action_name", column="node_name")
         given, made = self._payload(record, "input"), self._payload(record, "output")
         status = record.text("status")
@@ -128,7 +138,7 @@ class Records:
         ended_at = _end(record, outcome)
         return StepEvent(
             execution_id=execution_id,
-            event_id=f"{node_id}/{to_iso_ms(started_at)}/{twins[node_id, started_at]}",
+            event_id=f"{run}/{twins[run]}",
             node_id=node_id,
             created_at=started_at,
             outcome=outcome,
@@ -185,11 +195,12 @@ def _start(record: Record) -> datetime:
 
 
 def _end(record: Record, outcome: Outcome) -> Time:
-    """What runs, perhaps once more, has no end, though a former answer may have told one."""
+    """What runs, perhaps once more, has no end, whatever is told of a former one: that stays for `extra`."""
     record.drop("end_time", equal_to="")
-    ended_at = record.time_iso("end_time")
-    still_runs = outcome in (Outcome.RUNNING, Outcome.QUEUED)
-    return None if still_runs and isinstance(ended_at, UnsetType) else ended_at
+    if outcome not in (Outcome.RUNNING, Outcome.QUEUED):
+        return record.time_iso("end_time")
+    record.drop("end_time", equal_to=None)
+    return None
 
 
 def _words(record: Record, name: str, *, column: str) -> Text:

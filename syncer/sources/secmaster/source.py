@@ -15,7 +15,7 @@ from msgspec import structs
 from syncer.config import Connection
 from syncer.decode.answer import Listing, parse_object
 from syncer.decode.times import to_iso_ms
-from syncer.errors import ContractError, NotFound
+from syncer.errors import ContractError, Forbidden, NotFound, SyncerError
 from syncer.http import Client, TooLarge, Traffic, segment
 from syncer.model import Execution, ExecutionRef, Look, Page, StepAnswer, Window, Workflow
 from syncer.sources import Order, Paging
@@ -38,6 +38,7 @@ class SecMaster:
         self._lists = Lists(client, connection.page_size)
         self._with_steps = connection.steps
         self._listed_to_the_end: set[str] = set()
+        self._unlisted: set[str] = set()
         self._workspace_of: dict[str, str] = {}
 
     @property
@@ -75,16 +76,32 @@ class SecMaster:
         return self._workspaces
 
     async def list_workflows(self, page: int) -> Page[Workflow]:
-        """That page of every workspace which still has one; once none has, an empty one without a request."""
+        """That page of every workspace which still has one; once none has, an empty one without a request.
+
+        A workspace that may not be read, or is not there, is lacking and keeps none of the others from being read; the
+        error is raised where it is so with all of them.
+        """
         if page == 1:
             self._listed_to_the_end.clear()
-        asked = [each for each in self._workspaces if each not in self._listed_to_the_end]
-        pages = [await self._workflows_of(workspace, page) for workspace in asked]
+            self._unlisted.clear()
+        pages: list[Page[Workflow]] = []
+        lacks: list[tuple[str, SyncerError]] = []
+        for workspace in self._workspaces:
+            if workspace in self._listed_to_the_end | self._unlisted:
+                continue
+            try:
+                pages.append(await self._workflows_of(workspace, page))
+            except (Forbidden, ContractError) as error:
+                self._unlisted.add(workspace)
+                if len(self._unlisted) == len(self._workspaces):
+                    raise
+                lacks.append((workspace, error))
         totals = [each.total for each in pages if each.total is not None]
         return Page(
             rows=tuple(row for each in pages for row in each.rows),
             rejects=tuple(reject for each in pages for reject in each.rejects),
             total=sum(totals) if totals and len(totals) == len(pages) else None,
+            lacks=tuple(lacks),
         )
 
     async def _workflows_of(self, workspace: str, page: int) -> Page[Workflow]:
@@ -193,7 +210,7 @@ class SecMaster:
         )
         look = asked_for(
             "instance",
-            lambda: self._records.look(raw),
+            lambda: self._records.look(raw, had_ended=ref.has_ended),
             lambda it: it.execution.execution_id == ref.execution_id,
         )
         return look if with_steps else structs.replace(look, steps=None)
