@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import psycopg
 from msgspec import Struct
@@ -40,6 +41,13 @@ _OPEN_STEP = """EXISTS (
 )"""
 
 
+_UNLISTED = (
+    "connection_id = %(connection)s AND _partition = %(partition)s AND missing_since IS NULL"
+    " AND created_at >= %(start)s AND (created_at < %(end)s OR (%(end_belongs)s AND created_at = %(end)s))"
+    " AND _asked_at < %(asked)s AND NOT execution_id = ANY(%(ids)s)"
+)
+
+
 class Reading(Struct, frozen=True, kw_only=True):
     """The circumstances under which a page was read and is written.
 
@@ -60,11 +68,12 @@ class Reading(Struct, frozen=True, kw_only=True):
 
 
 class Loaded(Struct, kw_only=True):
-    """What became of a page: the ids that are still open, the rows refused, how many are missing."""
+    """What became of a page: the ids that are still open, the rows refused, how many are missing, and which may be."""
 
     open_ids: set[str] = set()
     refused: list[tuple[Columns, str]] = []
     missing: int = 0
+    doubted: list[ExecutionRef] = []
 
 
 class _Stored(Struct, frozen=True):
@@ -267,35 +276,53 @@ def mark_unlisted(
     """
     cursor = driver(db).execute(
         "UPDATE history.executions SET missing_since = %(now)s, missing_reason = 'gone', synced_at = %(now)s"
-        " WHERE connection_id = %(connection)s AND _partition = %(partition)s AND missing_since IS NULL"
-        " AND created_at >= %(start)s AND (created_at < %(end)s OR (%(end_belongs)s AND created_at = %(end)s))"
-        " AND _asked_at < %(asked)s AND NOT execution_id = ANY(%(ids)s)",
-        {
-            "now": reading.now,
-            "connection": reading.connection_id,
-            "partition": reading.partition,
-            "start": span.start,
-            "end": span.end,
-            "end_belongs": end_belongs,
-            "asked": reading.asked_at,
-            "ids": sorted(ids),
-        },
+        f" WHERE {_UNLISTED}",
+        _unlisted_by(reading, span, end_belongs, ids),
     )
     return cursor.rowcount
 
 
-def age_out(
-    db: Connection, connection_id: str, horizon_start: datetime, horizon: timedelta, now: datetime
-) -> int:
-    """Mark as aged_out what was not settled when it left the horizon; returns how many.
+def unlisted(
+    db: Connection, reading: Reading, span: Window, *, end_belongs: bool, ids: Collection[str]
+) -> list[ExecutionRef]:
+    """What `mark_unlisted` would mark."""
+    rows = driver(db).execute(
+        "SELECT execution_id, workflow_id, created_at, _ended_at FROM history.executions"
+        f" WHERE {_UNLISTED} ORDER BY created_at, execution_id",
+        _unlisted_by(reading, span, end_belongs, ids),
+    )
+    return [
+        ExecutionRef(
+            execution_id=execution_id,
+            workflow_id=workflow_id,
+            partition=reading.partition,
+            created_at=created_at,
+            has_ended=ended_at is not None,
+            ended_at=ended_at,
+        )
+        for execution_id, workflow_id, created_at, ended_at in rows
+    ]
 
-    What the source has shown since then has not left: it is followed by its id until the source no longer knows it.
-    """
+
+def _unlisted_by(reading: Reading, span: Window, end_belongs: bool, ids: Collection[str]) -> dict[str, Any]:
+    return {
+        "now": reading.now,
+        "connection": reading.connection_id,
+        "partition": reading.partition,
+        "start": span.start,
+        "end": span.end,
+        "end_belongs": end_belongs,
+        "asked": reading.asked_at,
+        "ids": sorted(ids),
+    }
+
+
+def age_out(db: Connection, connection_id: str, horizon_start: datetime, now: datetime) -> int:
+    """Mark as aged_out what was not settled when it left the horizon; returns how many."""
     cursor = driver(db).execute(
-        "UPDATE history.executions SET missing_since = %(now)s, missing_reason = 'aged_out', synced_at = %(now)s"
-        " WHERE connection_id = %(connection)s AND created_at < %(start)s AND settled_at IS NULL"
-        " AND missing_since IS NULL AND _asked_at < created_at + %(horizon)s",
-        {"now": now, "connection": connection_id, "start": horizon_start, "horizon": horizon},
+        "UPDATE history.executions SET missing_since = %s, missing_reason = 'aged_out', synced_at = %s"
+        " WHERE connection_id = %s AND created_at < %s AND settled_at IS NULL AND missing_since IS NULL",
+        (now, now, connection_id, horizon_start),
     )
     return cursor.rowcount
 

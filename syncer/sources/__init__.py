@@ -30,7 +30,9 @@ class Paging(Struct, frozen=True, kw_only=True):
     """How the source's list of executions is paged.
 
     `tick` is the smallest step its bounds can express; `max_rows` how many rows page numbers can reach in one
-    window, None where there is no cap. `shows_changes`: there is a list by last change as well.
+    window, None where there is no cap. `shows_changes`: there is a list by last change as well. `bounds_are_sure`: they
+    are known to filter by what rows tell as `created_at`; else what a window lacks is asked for by its id before it
+    counts as gone.
     """
 
     order: Order
@@ -38,6 +40,7 @@ class Paging(Struct, frozen=True, kw_only=True):
     tick: timedelta
     max_rows: int | None = None
     shows_changes: bool = False
+    bounds_are_sure: bool = True
 
 
 class Source(Protocol):

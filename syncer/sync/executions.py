@@ -7,7 +7,7 @@ ahead of the rows, and never back.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -29,6 +29,7 @@ from syncer.load.executions import (
     mark_unlisted,
     open_executions,
     partitions_with_open,
+    unlisted,
 )
 from syncer.model import ExecutionRef, Reject, Window
 from syncer.paging import Answer, Asked, Portion, Span, Verdict, read_window
@@ -224,10 +225,11 @@ async def sync_open(session: Session, partition: str, seen: Seen, every: timedel
         if lease is None:
             return False
         source_now = session.source_now()
-        horizon = session.connection.horizon
-        await session.commit(
-            lease, lambda db, now: age_out(db, session.name, session.certain_horizon(), horizon, now)
-        )
+        if (
+            not session.source.paging.shows_changes
+        ):  # else what is older may run again, and a 404 tells its end
+            horizon = session.certain_horizon()
+            await session.commit(lease, lambda db, now: age_out(db, session.name, horizon, now))
         rows = await session.writer.run(lambda db: open_executions(db, session.name, partition))
         previous = await session.writer.run(
             lambda db: watermarks.watermark(db, session.name, partition, watermarks.OPEN).swept_at
@@ -256,12 +258,15 @@ def _is_due(
 
 
 async def _look_at(session: Session, lease: Lease, due: Mapping[str, OpenRow], seen: Seen) -> None:
-    """Read open executions again with the fewest requests."""
+    """Read open executions again with the fewest requests; lists do not reach behind the horizon."""
+    horizon = session.horizon_start()
     candidates = [
         OpenExecution(execution_id=key, created_at=row.ref.created_at, rank=row.rank)
         for key, row in due.items()
+        if row.ref.created_at >= horizon
     ]
-    for look in session.shuffled(open_looks(candidates, session.source.paging.page_size)):
+    beyond = [key for key, row in due.items() if row.ref.created_at < horizon]
+    for look in session.shuffled([*beyond, *open_looks(candidates, session.source.paging.page_size)]):
         try:
             if not isinstance(look, Window):
                 await _look(session, lease, due[look].ref)
@@ -334,10 +339,20 @@ async def _read(
             session.report.rows["executions"] += len(portion.rows)
             session.report.quarantined += len(portion.rejects) + len(loaded.refused)
         session.report.missing += loaded.missing
+        await _ask_for(session, lease, loaded.doubted)
         if portion.span is not None:
             _judge(session, lease.key.partition, portion.span, noted)
             is_named = is_named and portion.span.names is not None
     return is_named
+
+
+async def _ask_for(session: Session, lease: Lease, refs: Sequence[ExecutionRef]) -> None:
+    """Read what a window lacks by its id: a 404 says more than a list whose bounds may mean something else."""
+    for ref in refs:
+        try:
+            await _look(session, lease, ref)
+        except (TransientError, ContractError, Forbidden) as error:
+            await session.note_failure(EXECUTIONS, lease.key.partition, error)
 
 
 def _promising(portion: Portion, now: datetime) -> Portion:
@@ -378,7 +393,7 @@ def land(
         if portion.span.verdict is Verdict.PROVED:
             proved = session.with_all_before(portion.span.window)
             noted.resolved = audit.resolve_windows(db, session.name, partition, proved, now)
-            loaded.missing = _mark_unlisted(session, portion.span, reading, db)
+            _compare(session, portion.span, reading, db, loaded)
         else:
             noted.is_new = audit.note_window(
                 db, session.name, partition, _finding(portion, portion.span), now
@@ -401,12 +416,15 @@ def _refused(row: dict[str, object], reason: str) -> Reject:
     return Reject(raw=identity.encode(), reason=reason, identity=identity)
 
 
-def _mark_unlisted(session: Session, span: Span, reading: Reading, db: Database) -> int:
-    """Mark what a proved span did not list as gone at the source; returns how many."""
+def _compare(session: Session, span: Span, reading: Reading, db: Database, loaded: Loaded) -> None:
+    """Mark what a proved span did not list as gone at the source, or doubt it."""
     if span.names is None:
-        return 0  # a record without an id may be any of those not listed
+        return  # a record without an id may be any of those not listed
     served = Window(max(span.window.start, session.horizon_start()), span.window.end)
-    return mark_unlisted(db, reading, served, end_belongs=not span.is_cut, ids=span.names)
+    if session.source.paging.bounds_are_sure:
+        loaded.missing = mark_unlisted(db, reading, served, end_belongs=not span.is_cut, ids=span.names)
+    else:
+        loaded.doubted = unlisted(db, reading, served, end_belongs=not span.is_cut, ids=span.names)
 
 
 def _finding(portion: Portion, span: Span) -> Finding:
@@ -451,7 +469,9 @@ async def _look(session: Session, lease: Lease, ref: ExecutionRef) -> None:
         load_executions(db, [row], session.reading(ref.partition, asked, now))
         if look.steps is None:
             return Counter()
-        read = steps_read(session, ref, look.steps, asked.at)
+        ended_at = look.execution.ended_at
+        seen = structs.replace(ref, ended_at=ended_at) if isinstance(ended_at, datetime) else ref
+        read = steps_read(session, seen, look.steps, asked.at)
         return land_steps(db, session.name, [read], session.encoder, now)
 
     session.report.rows.update(await session.commit(lease, write))

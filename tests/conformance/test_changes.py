@@ -166,6 +166,30 @@ def test_a_list_that_failed_half_way_is_read_again_from_its_beginning(
     assert {outcome(bench, run.execution_id) for run in changed} == {("running", True)}
 
 
+def test_what_runs_again_beyond_the_horizon_is_followed_by_its_id_while_the_source_knows_it(
+    bench: ToyBench, world: World, copied: OffsetCapped
+) -> None:
+    again = world.runs["e00029"]
+    world.now = again.created_at + timedelta(days=31)
+    again.ended_at, again.updated_at = None, world.now
+    state = "SELECT outcome, missing_reason, steps_state, settled_at IS NULL FROM history.executions"
+    for _ in range(2):
+        world.now += HOUR
+        bench.run(copied)
+        assert bench.rows(f"{state} WHERE execution_id = 'e00029'") == [("running", None, "read", True)]
+    world.end(again)
+    world.now += HOUR
+    bench.run(copied)
+    assert bench.rows(f"{state} WHERE execution_id = 'e00029'") == [("succeeded", None, "read", False)]
+    other = world.runs["e00028"]
+    other.ended_at, other.updated_at = None, world.now
+    bench.run(copied)
+    del world.runs["e00028"]
+    world.now += HOUR
+    bench.run(copied)
+    assert bench.value("SELECT missing_reason FROM history.executions WHERE execution_id = 'e00028'")
+
+
 def test_a_workflow_that_is_chosen_later_is_copied_with_its_history(bench: ToyBench, world: World) -> None:
     world.fill(10)
     source = OffsetCapped(world)

@@ -385,7 +385,8 @@ def test_steps_that_stay_incomplete_are_taken_as_they_are_when_they_cannot_be_la
     world.add("w1", NOW - timedelta(minutes=1), lasts=timedelta(seconds=20))
     source = Ascending(world)
 
-    async def nothing(_ref: ExecutionRef) -> StepAnswer:
+    async def nothing(ref: ExecutionRef) -> StepAnswer:
+        del ref
         world.note("steps")
         return StepAnswer(events=(), is_whole=False)
 

@@ -161,6 +161,7 @@ def test_only_what_was_not_settled_ages_out(bench: ToyBench, world: World, sourc
     assert marked(bench) == {running.execution_id: "aged_out"}
     world.end(inside)
     world.now += 40 * DAY
+    vanish(world, inside)
     bench.run(source)
     assert marked(bench) == {running.execution_id: "aged_out", inside.execution_id: "aged_out"}
     assert bench.value("SELECT count(*) FROM history.executions WHERE settled_at IS NOT NULL") == 2
@@ -172,8 +173,10 @@ def test_what_aged_out_is_cleared_when_the_source_serves_more_than_was_thought(
     running = world.add("w1", NOW - 29 * DAY, lasts=None)
     bench.run(source)
     world.now += 2 * DAY
+    vanish(world, running)
     bench.run(source)
     assert marked(bench) == {running.execution_id: "aged_out"}
+    world.runs[running.execution_id] = running
     world.end(running)
     since = NOW - 40 * DAY
     bench.run(source, lambda session: backfill(session, since, None), horizon=60 * DAY)

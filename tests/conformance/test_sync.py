@@ -135,9 +135,10 @@ def test_a_running_execution_the_source_no_longer_has_is_gone(
 def test_an_execution_that_leaves_the_horizon_unsettled_ages_out(
     bench: ToyBench, world: World, source: Toy
 ) -> None:
-    world.add("w1", NOW - timedelta(days=29), lasts=None)
+    run = world.add("w1", NOW - timedelta(days=29), lasts=None)
     bench.run(source)
     world.now += timedelta(days=2)
+    del world.runs[run.execution_id]
     bench.run(source)
     assert bench.value("SELECT missing_reason FROM history.executions") == "aged_out"
 

@@ -348,23 +348,16 @@ def test_what_was_not_settled_when_it_left_the_horizon_has_aged_out(engine: Engi
         execution(created_at=NOW - HOUR - MINUTE),
         execution(execution_id="inside", created_at=NOW - HOUR),
         execution(execution_id="known", created_at=NOW - 2 * HOUR),
-        at=reading(NOW - HOUR - MINUTE),
     )
     write(engine, ended(execution_id="settled", created_at=NOW - 2 * HOUR), at=reading(with_steps=False))
     write(engine, execution(created_at=NOW - 2 * HOUR), at=reading(connection_id="d"))
     with engine.begin() as db:
         mark_missing(db, "c", ["known"], "gone", NOW)
-        assert age_out(db, "c", NOW - HOUR, HOUR, LATER.now) == 1
+        assert age_out(db, "c", NOW - HOUR, LATER.now) == 1
     assert missing(engine) == [
         ("c", "e", "aged_out", LATER.now, LATER.now),
         ("c", "known", "gone", NOW, NOW),
     ]
-
-
-def test_what_the_source_has_shown_beyond_its_horizon_has_not_aged_out(engine: Engine) -> None:
-    write(engine, execution(created_at=NOW - 2 * HOUR))
-    with engine.begin() as db:
-        assert age_out(db, "c", NOW - HOUR, HOUR, LATER.now) == 0
 
 
 def test_the_open_set_is_what_needs_another_look_with_its_rank_among_all(engine: Engine) -> None:

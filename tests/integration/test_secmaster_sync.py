@@ -93,6 +93,23 @@ def test_what_is_retried_runs_though_it_tells_the_end_it_came_to_before(
     assert_equal_to_truth(bench, simulator)
 
 
+@pytest.mark.parametrize("lead", [120.0, 3600.0])
+def test_what_is_listed_by_its_creation_and_starts_later_is_not_called_gone(
+    bench: HostileBench, simulator: Simulator, lead: float
+) -> None:
+    simulator.switches = replace(simulator.switches, creation_lead=lead)
+    for _ in range(5):
+        assert bench.once().missing == 0
+        for workflow_id in simulator.truth.workflows:
+            simulator.add_execution(workflow_id)
+            simulator.add_execution(workflow_id, status="Running")
+        bench.let_pass(400)
+    simulator.end_all_running()
+    bench.let_pass(60)
+    assert bench.once().is_complete
+    assert_equal_to_truth(bench, simulator)
+
+
 @pytest.mark.parametrize("empty_topology", ["empty", "null", "absent"])
 def test_a_topology_that_is_later_than_the_end_is_not_given_up(
     bench: HostileBench, simulator: Simulator, empty_topology: Any

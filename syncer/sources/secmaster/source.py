@@ -50,6 +50,7 @@ class SecMaster:
             tick=TICK,
             max_rows=REACH,
             shows_changes=True,
+            bounds_are_sure=False,
         )
 
     @property
