@@ -12,13 +12,19 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import psycopg
+import pytest
 
+from syncer.simulator import Outline
 from tests.acceptance.conftest import ROOT, SYNCER, Cli
+from tests.platforms import Platform, platforms
 from tests.servers import temporary_server
 from tests.torture.table import FULL
+
+pytestmark = pytest.mark.parametrize(
+    "platform", list(platforms().values())[: None if FULL else 1], ids=lambda each: each.name
+)
 
 PART = 1.2
 """How many times the memory for a tenth of it the whole may take."""
@@ -29,13 +35,6 @@ LOOK = 0.02
 
 class Measured(Cli):
     """Runs the command and tells its peak."""
-
-    def reach(self, told: dict[str, str]) -> None:
-        """Configure a connection to a simulator that told where it is."""
-        self.env["FLOW_PASSWORD"] = told["password"]
-        auth = {"mode": "password", "username": told["username"], "password": {"env": "FLOW_PASSWORD"}}
-        keys = {"platform": "qualys_flow", "base_url": told["url"], "auth": auth, "settle": "0s"}
-        self.connections["flow"] = keys | {"requests_per_second": 0}
 
     def peak(self, *arguments: str) -> int:
         """Run a command to a good end; returns the most bytes it ever held."""
@@ -64,25 +63,26 @@ def _peak(process: int) -> int:
 
 
 @contextmanager
-def simulated(workflows: int, executions: int) -> Iterator[dict[str, Any]]:
-    """A simulator in a process of its own while the body runs; what it tells of itself."""
+def simulated(platform: Platform, workflows: int, executions: int) -> Iterator[str]:
+    """A simulator in a process of its own while the body runs; its address."""
     outline = {"workflows": workflows, "executions": executions, "steps": 1, "days": 20, "running": 0}
-    options = [f"--{name}={value}" for name, value in outline.items()]
+    told = {"platform": platform.name, "rate-limit": 0, **outline}
+    options = [f"--{name}={value}" for name, value in told.items()]
     command = [sys.executable, "-m", "syncer.simulator", *options]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         try:
-            yield json.loads(process.stdout.readline())
+            yield str(json.loads(process.stdout.readline())["url"])
         finally:
             process.terminate()
 
 
-def measure(folder: Path, workflows: int, executions: int) -> int:
+def measure(folder: Path, platform: Platform, workflows: int, executions: int) -> int:
     """Copy so many workflows with so many executions each into a new warehouse; returns the peak in bytes."""
     folder.mkdir()
-    with temporary_server() as postgres, simulated(workflows, executions) as told:
+    with temporary_server() as postgres, simulated(platform, workflows, executions) as url:
         cli = Measured(folder, postgres.start())
-        cli.reach(told)
+        cli.connect("flow", platform.simulate(Outline(workflows=1, executions=1)), url)
         highest = cli.peak("sync")
         with psycopg.connect(str(cli.warehouse["url"])) as db:
             copied = db.execute(
@@ -92,18 +92,18 @@ def measure(folder: Path, workflows: int, executions: int) -> int:
     return highest
 
 
-def grows(folder: Path, small: tuple[int, int], large: tuple[int, int]) -> float:
+def grows(folder: Path, platform: Platform, small: tuple[int, int], large: tuple[int, int]) -> float:
     """How many times the memory of the small copy the large one takes."""
-    first, second = (measure(folder / str(size), *size) for size in (small, large))
-    print(f"\n{small}: {first / 1e6:.1f} MB, {large}: {second / 1e6:.1f} MB")  # noqa: T201
+    first, second = (measure(folder / str(size), platform, *size) for size in (small, large))
+    print(f"\n{platform.name} {small}: {first / 1e6:.1f} MB, {large}: {second / 1e6:.1f} MB")  # noqa: T201
     return second / first
 
 
-def test_the_peak_does_not_grow_with_the_length_of_the_history(tmp_path: Path) -> None:
+def test_the_peak_does_not_grow_with_the_length_of_the_history(tmp_path: Path, platform: Platform) -> None:
     small, large = (1_000, 10_000) if FULL else (20, 200)
-    assert grows(tmp_path, (10, small), (10, large)) < PART
+    assert grows(tmp_path, platform, (10, small), (10, large)) < PART
 
 
-def test_the_peak_does_not_grow_with_the_number_of_workflows(tmp_path: Path) -> None:
+def test_the_peak_does_not_grow_with_the_number_of_workflows(tmp_path: Path, platform: Platform) -> None:
     small, large = (200, 2_000) if FULL else (20, 200)
-    assert grows(tmp_path, (small, 2), (large, 2)) < PART
+    assert grows(tmp_path, platform, (small, 2), (large, 2)) < PART

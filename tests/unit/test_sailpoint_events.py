@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +16,7 @@ from syncer.decode.redact import Redactor
 from syncer.errors import RecordError
 from syncer.fold import fold
 from syncer.model import Outcome, Role, Step, StepEvent
-from syncer.sources.sailpoint.events import Events, kind_of, last_error
+from syncer.sources.sailpoint.events import Events, kind_of, last_error, told_apart
 from syncer.sources.sailpoint.steps import parse_history
 
 SAMPLE = b'{"type": "WorkflowTaskScheduled", "timestamp": "2022-02-07T20:13:31.640618296Z", "attributes": {}}'
@@ -39,7 +40,7 @@ def an_event(event_type: object = "ActivityTaskCompleted", **attributes: object)
 def events(*raws: bytes) -> list[StepEvent]:
     page = reader().page(raws, "e1")
     assert page.rejects == ()
-    return list(page.rows)
+    return list(told_apart(page.rows, Counter()))
 
 
 def steps(*raws: bytes, ended: bool = True) -> list[Step]:
@@ -254,6 +255,27 @@ def test_the_order_and_the_growth_of_a_history_change_no_id_and_no_step(order: l
 
 
 # What they add up to
+
+
+def test_a_step_that_is_called_like_the_trigger_is_a_step_of_its_own() -> None:
+    trigger, step, namesake = steps(
+        raw("WorkflowExecutionStarted", 0, input={"from": "outside"}),
+        raw("ActivityTaskScheduled", 1, stepName="trigger", input={"from": "a step"}),
+        raw("ActivityTaskFailed", 2, stepName="trigger", error="boom"),
+        raw("ActivityTaskCompleted", 3, stepName="trigger (step)"),
+        raw("WorkflowExecutionFailed", 4),
+    )
+    assert [each.node_id for each in (trigger, step, namesake)] == [
+        *("trigger", "trigger (step)", "trigger (step) (step)")
+    ]
+    assert (trigger.outcome, trigger.message, parsed(trigger.input.value)) == (
+        *(Outcome.SUCCEEDED, None),
+        {"from": "outside"},
+    )
+    assert (step.outcome, step.message, parsed(step.input.value)) == (
+        *(Outcome.FAILED, "boom"),
+        {"from": "a step"},
+    )
 
 
 def test_a_history_folds_into_a_trigger_and_its_steps() -> None:

@@ -287,6 +287,17 @@ def test_what_starts_a_workflow_is_its_first_node(told: object, name: str, node_
     assert (trigger.name, trigger.node_type, trigger.next_node_ids) == (name, node_type, (following.node_id,))
 
 
+def test_a_step_that_is_called_like_the_trigger_is_a_node_of_its_own() -> None:
+    told = {"start": "trigger", "steps": {"trigger": {"nextStep": "a"}, "a": {"nextStep": "trigger"}}}
+    workflow = a_workflow(definition=told, trigger={"type": "EVENT"})
+    assert isinstance(workflow.nodes, tuple)
+    assert [(node.node_id, node.name, node.next_node_ids) for node in workflow.nodes] == [
+        ("trigger", "Trigger", ("trigger (step)",)),
+        ("trigger (step)", "trigger", ("a",)),
+        ("a", "a", ("trigger (step)",)),
+    ]
+
+
 def test_a_list_without_definitions_says_nothing_of_nodes() -> None:
     assert (a_workflow().definition, a_workflow().nodes) == (UNSET, UNSET)
     assert (a_workflow(definition=None).definition, a_workflow(definition=None).nodes) == (None, UNSET)

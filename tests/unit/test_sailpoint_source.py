@@ -6,17 +6,22 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import msgspec
 import pytest
-from msgspec import UNSET
+from msgspec import UNSET, structs
 from structlog.testing import capture_logs
 
 from syncer.config import Connection
 from syncer.errors import AuthError, ContractError, Forbidden, NotFound, RateLimited, TransientError
 from syncer.http import Gate, Refused
 from syncer.model import ExecutionRef, Outcome, StepAnswer, Window
+from syncer.paging import Answer, Asked, Verdict, read_window
+from syncer.simulator import Request
+from syncer.simulator.sailpoint import SWITCHES, Switches
+from syncer.simulator.sailpoint.asks import executions_ask
+from syncer.simulator.sailpoint.stamps import read as nanoseconds
 from syncer.sources import Order
 from syncer.sources.sailpoint import ClientAuth, Options, SailPoint, connect
 from tests.unit.test_http import FakeTime, Server, reply, serving
@@ -166,6 +171,42 @@ async def passes_and_dialect(source: SailPoint) -> tuple[list[list[list[str]]], 
     return await two_passes(source), source.dialect
 
 
+def clamped(rows: list[Any], most: int) -> Handler:
+    """Serves no more than so many rows, however many are asked for."""
+    return lambda query: paged(rows)(query)[:most]
+
+
+def test_workflows_are_all_read_where_pages_are_shorter_than_asked_for() -> None:
+    rows = [workflow(n) for n in range(12)]
+    (passes, dialect), tenant = with_source({WORKFLOWS: clamped(rows, 3)}, passes_and_dialect, page_size=10)
+    assert [[each for page in pages for each in page] for pages in passes] == [
+        [f"w{n}" for n in range(12)]
+    ] * 2
+    assert [query["offset"] for query in tenant.queries(WORKFLOWS)] == ["0", "3", "6", "9", "10", "12"] * 2
+    assert dialect["paging"] == "of workflows: limit and offset"
+
+
+@pytest.mark.parametrize(("number", "requests"), [(0, 1), (3, 2), (10, 2), (13, 3)])
+def test_a_list_that_is_paged_as_asked_costs_one_request_more_than_it_has_full_pages(
+    number: int, requests: int
+) -> None:
+    rows = [workflow(n) for n in range(number)]
+    _, tenant = with_source({WORKFLOWS: paged(rows)}, two_passes, page_size=10)
+    assert len(tenant.queries(WORKFLOWS)) == 2 * requests
+
+
+def test_what_was_the_end_of_a_list_is_asked_for_again_with_its_first_page() -> None:
+    rows = [workflow(0)]
+
+    async def grow(source: SailPoint) -> Any:
+        before = [(await source.list_workflows(page)).size for page in (1,)]
+        rows.extend(workflow(n) for n in range(1, 4))
+        return before, [(await source.list_workflows(page)).size for page in (1, 2, 3)]
+
+    (before, after), _ = with_source({WORKFLOWS: paged(rows)}, grow, page_size=2)
+    assert (before, after) == ([1], [2, 2, 0])
+
+
 def test_a_refusal_of_the_list_itself_is_told_as_one() -> None:
     async def list_them(source: SailPoint) -> Any:
         return await source.list_workflows(1)
@@ -197,18 +238,15 @@ def listing(*, counted: bool = False, page: int = 1, window: Window = WINDOW) ->
     return ask
 
 
-def test_a_window_is_asked_by_start_time_up_to_the_next_microsecond() -> None:
+def test_a_window_is_asked_by_start_time_with_every_nanosecond_of_its_last_microsecond() -> None:
     instant = datetime(2022, 2, 7, 20, 13, 29, 356648, tzinfo=UTC)
     ask = listing(window=Window(instant, instant), page=3)
-    (ids, total, _), tenant = with_source({EXECUTIONS: lambda _: [execution()]}, ask, page_size=1000)
+    (ids, total, _), tenant = with_source({EXECUTIONS: paged([execution()] * 501)}, ask, page_size=1000)
     assert (ids, total) == (["e1"], None)
+    filters = 'start_time ge "2022-02-07T20:13:29.356648Z" and start_time le "2022-02-07T20:13:29.356648999Z"'
     assert tenant.queries(EXECUTIONS) == [
-        {
-            "limit": "250",
-            "offset": "500",
-            "filters": 'start_time ge "2022-02-07T20:13:29.356648Z"'
-            ' and start_time lt "2022-02-07T20:13:29.356649Z"',
-        }
+        {"limit": "250", "offset": "500", "filters": filters},
+        {"limit": "249", "offset": "501", "filters": filters},
     ]
 
 
@@ -249,9 +287,9 @@ def test_where_count_is_refused_the_list_comes_without_and_it_is_not_asked_for_a
         return [await listing(counted=True)(source) for _ in range(2)], source.dialect["totals"]
 
     def fussy(query: Query) -> Any:
-        return refused(400) if "count" in query else [execution()]
+        return refused(400) if "count" in query else paged([execution()])(query)
 
-    (found, totals), tenant = with_source({EXECUTIONS: fussy}, twice)
+    (found, totals), tenant = with_source({EXECUTIONS: fussy}, twice, page_size=1)
     assert found == [(["e1"], None, 0)] * 2
     assert ["count" in query for query in tenant.queries(EXECUTIONS)] == [True, False, False]
     assert totals == "not told"
@@ -270,6 +308,63 @@ def test_a_list_refused_for_another_reason_says_so_and_count_is_tried_again() ->
         return await listing(counted=True)(source)
 
     assert with_source({EXECUTIONS: once}, again)[0] == ([], 0, 0)
+
+
+async def read_all(source: SailPoint, window: Window = WINDOW) -> tuple[set[str], list[Verdict]]:
+    """What a window holds, and how it ended."""
+    found: set[str] = set()
+    verdicts: list[Verdict] = []
+
+    async def ask(part: Window, page: int) -> Answer:
+        listed = await source.list_executions("w1", part, page)
+        return Answer(page=listed, asked=Asked(at=START, source_at=START))
+
+    async for portion in read_window(ask, window, source.paging):
+        found |= {row.execution_id for row in portion.rows}
+        verdicts += [portion.span.verdict] if portion.span else []
+    return found, verdicts
+
+
+def filtered(rows: list[Any], precision: str = "ns", most: int = 250) -> Handler:
+    """The newest first, compared as finely as that, and no more of them than so many."""
+    switches = Switches(filter_precision=precision)  # type: ignore[arg-type]
+
+    def answer(query: Query) -> Any:
+        asked = executions_ask(Request("GET", "/?" + urlencode(query, quote_via=quote), {}), switches)
+        held = [row for row in rows if asked.since_ns <= nanoseconds(row["startTime"]) <= asked.until_ns]
+        return clamped(held[::-1], most)(query)
+
+    return answer
+
+
+def dense(number: int, apart: timedelta) -> list[Any]:
+    """So many executions, each so long after the one before."""
+    starts = (START + n * apart for n in range(number))
+    return [execution(n, startTime=f"{at:%Y-%m-%dT%H:%M:%S.%f}026Z") for n, at in enumerate(starts)]
+
+
+@pytest.mark.parametrize("precision", SWITCHES["filter_precision"])
+@pytest.mark.parametrize("apart", [1, 307, 7_000])
+def test_executions_are_all_read_however_finely_start_times_are_compared(precision: str, apart: int) -> None:
+    """Three of a millisecond lie across most ends of pages where they are 307 µs apart."""
+    rows = dense(1000, timedelta(microseconds=apart))
+    (found, verdicts), _ = with_source({EXECUTIONS: filtered(rows, precision)}, read_all)
+    assert (len(found), verdicts) == (1000, [Verdict.PROVED])
+
+
+@pytest.mark.parametrize(("number", "apart"), [(90, 1_000_000), (400, 1_000_000), (400, 0)])
+def test_executions_are_all_read_where_pages_are_shorter_than_asked_for(number: int, apart: int) -> None:
+    rows = dense(number, timedelta(microseconds=apart))
+    (found, verdicts), _ = with_source({EXECUTIONS: filtered(rows, most=30)}, read_all)
+    assert (len(found), verdicts) == (number, [Verdict.PROVED])
+
+
+@pytest.mark.parametrize(("number", "requests"), [(0, 1), (3, 2), (100, 3), (130, 3)])
+def test_a_window_that_is_paged_as_asked_costs_a_request_more_than_it_has_full_pages(
+    number: int, requests: int
+) -> None:
+    _, tenant = with_source({EXECUTIONS: filtered(dense(number, timedelta(seconds=1)))}, read_all)
+    assert len(tenant.queries(EXECUTIONS)) == 2 * requests
 
 
 @pytest.mark.parametrize("form", [execution(), [execution()]])
@@ -347,12 +442,7 @@ def test_a_long_history_is_read_to_its_end(length: int) -> None:
 
 
 def test_a_history_whose_pages_are_cut_shorter_than_asked_is_read_to_its_end() -> None:
-    rows = a_history(25)
-
-    def clamped(query: Query) -> Any:
-        return rows[int(query["offset"]) :][:10]
-
-    answer, tenant = with_source({HISTORY: clamped}, read_steps)
+    answer, tenant = with_source({HISTORY: clamped(a_history(25), 10)}, read_steps)
     assert len(answer.events) == 25
     assert [query["offset"] for query in tenant.queries(HISTORY)] == ["0", "10", "20"]
 
@@ -365,15 +455,90 @@ def test_a_history_that_comes_whole_whatever_is_asked_is_not_counted_twice(lengt
     assert len(tenant.queries(HISTORY)) == (1 if length == 400 else 2)
 
 
-def test_a_history_of_a_running_execution_is_asked_for_once() -> None:
-    async def read(source: SailPoint) -> Any:
-        running = ExecutionRef(
-            execution_id="e1", workflow_id="w1", partition="w1", created_at=START, has_ended=False
-        )
-        return await source.read_steps(running)
+RUNNING = structs.replace(REF, has_ended=False)
 
-    answer, tenant = with_source({HISTORY: paged(a_history(5)[:-1])}, read)
-    assert (len(answer.events), len(tenant.asked)) == (4, 1)
+
+async def read_running(source: SailPoint) -> StepAnswer:
+    return await source.read_steps(RUNNING)
+
+
+def test_a_history_of_a_running_execution_is_asked_for_once() -> None:
+    answer, tenant = with_source({HISTORY: paged(a_history(5)[:-1])}, read_running)
+    assert (len(answer.events), len(tenant.asked), answer.is_whole) == (4, 1, True)
+
+
+@pytest.mark.parametrize(
+    ("events", "is_whole"),
+    [
+        (a_history(5), True),
+        (a_history(5)[::-1], True),
+        (a_history(5)[:-1], False),
+        (a_history(5)[1:], False),
+        ([], False),
+    ],
+)
+def test_a_history_of_what_has_ended_is_whole_with_its_begin_and_its_end(
+    events: list[Any], is_whole: bool
+) -> None:
+    answer, _ = with_source({HISTORY: paged(events)}, read_steps)
+    assert (len(answer.events), answer.is_whole) == (len(events), is_whole)
+    second = {NEW_HISTORY: never(404), HISTORY_2: lambda _: {"history": events}}
+    answer, _ = with_source(second, read_steps, api_path="v2025")
+    assert (len(answer.events), answer.is_whole) == (len(events), is_whole)
+
+
+def test_a_history_of_which_only_the_first_page_comes_is_an_error_and_not_taken_for_whole() -> None:
+    async def read(source: SailPoint) -> Any:
+        with pytest.raises(ContractError, match="after 250 events") as caught:
+            await source.read_steps(REF)
+        return caught.value.hint
+
+    rows = a_history(402)
+    for passes_over in (lambda query: rows[: int(query["limit"])], lambda _: rows[:250]):
+        hint, tenant = with_source({HISTORY: passes_over}, read)
+        assert "v2025" in hint
+        assert len(tenant.asked) == 2
+        answer, _ = with_source({HISTORY: passes_over}, read_running)
+        assert len(answer.events) == 250
+    answer, _ = with_source({HISTORY: clamped(rows[:250], 100)}, read_steps)
+    assert (len(answer.events), answer.is_whole) == (250, False)
+
+
+def test_a_history_of_which_only_the_first_page_comes_is_read_by_the_second_address() -> None:
+    rows = a_history(402)
+    handlers = {NEW_HISTORY: lambda _: rows[:250], HISTORY_2: lambda _: {"history": rows}}
+    answer, tenant = with_source(handlers, read_twice, api_path="v2025")
+    assert (len(answer.events), answer.is_whole) == (402, True)
+    assert len(tenant.queries(NEW_HISTORY)) == 2
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("number", [400, 751, 2000])
+def test_events_that_are_alike_in_all_they_say_all_count_on_whatever_page_they_come(
+    number: int, order: int
+) -> None:
+    begun, ended = event(0, "WorkflowExecutionStarted"), event(59, "WorkflowExecutionCompleted")
+    rows = [begun, *[event(1)] * number, ended][::order]
+    answer, _ = with_source({HISTORY: paged(rows)}, read_steps)
+    ids = {each.event_id for each in answer.events}
+    assert (len(ids), len(answer.events), answer.is_whole) == (len(rows), len(rows), True)
+    whole, _ = with_source(
+        {NEW_HISTORY: never(404), HISTORY_2: lambda _: {"history": rows}}, read_steps, api_path="v2025"
+    )
+    assert {each.event_id for each in whole.events} == ids
+
+
+def test_what_comes_twice_because_a_history_grew_while_it_was_read_counts_once() -> None:
+    rows = a_history(300)[:-1]
+
+    def growing(query: Query) -> Any:
+        """The newest first, one more with each answer."""
+        rows.append(event(len(rows)))
+        return paged(rows[::-1])(query)
+
+    answer, _ = with_source({HISTORY: growing}, read_running)
+    assert not [each.event_id for each in answer.events if each.event_id.endswith("-2")]
+    assert len(answer.events) == 300
 
 
 def test_where_pages_of_a_history_are_refused_it_comes_whole_and_they_are_not_tried_again() -> None:
@@ -436,20 +601,44 @@ def test_a_history_that_is_gone_by_either_path_is_not_found() -> None:
     assert [path for path, _ in tenant.asked] == [HISTORY] * 2
 
 
-def test_once_the_first_history_has_served_a_404_means_the_execution() -> None:
+@pytest.mark.parametrize("gone", [refused(404), refused(410)])
+def test_a_first_history_that_is_taken_away_later_is_followed_to_the_second(gone: bytes) -> None:
     answers = iter([a_history(3)])
+
+    async def read(source: SailPoint) -> Any:
+        return [len((await source.read_steps(REF)).events) for _ in range(3)]
+
+    found, tenant = with_source(
+        {NEW_HISTORY: lambda _: next(answers, gone), HISTORY_2: lambda _: SECOND}, read, api_path="v2025"
+    )
+    assert found == [3, 4, 4]
+    asked = [path for path, _ in tenant.asked]
+    assert asked == [NEW_HISTORY, NEW_HISTORY, HISTORY_2, HISTORY_2]
+
+
+def test_a_history_that_is_gone_costs_one_request_more_and_leaves_the_first_address_in_use() -> None:
+    answers = iter([a_history(3), refused(404), a_history(3)])
 
     async def read(source: SailPoint) -> Any:
         await source.read_steps(REF)
         with pytest.raises(NotFound):
             await source.read_steps(REF)
+        return len((await source.read_steps(REF)).events)
 
-    _, tenant = with_source(
-        {NEW_HISTORY: lambda _: next(answers, refused(404)), HISTORY_2: lambda _: SECOND},
-        read,
-        api_path="v2025",
-    )
-    assert tenant.queries(HISTORY_2) == []
+    found, tenant = with_source({NEW_HISTORY: lambda _: next(answers)}, read, api_path="v2025")
+    assert found == 3
+    assert [path for path, _ in tenant.asked] == [NEW_HISTORY, NEW_HISTORY, HISTORY_2, NEW_HISTORY]
+
+
+@pytest.mark.parametrize("events", [None, [], a_history(3)[-1]])
+def test_a_second_history_that_brings_less_than_all_is_no_reason_to_leave_the_first(events: Any) -> None:
+    answers = iter([refused(404), a_history(3)])
+
+    async def read(source: SailPoint) -> Any:
+        return [(await source.read_steps(REF)).is_whole for _ in range(2)]
+
+    handlers = {NEW_HISTORY: lambda _: next(answers), HISTORY_2: lambda _: {"history": events}}
+    assert with_source(handlers, read, api_path="v2025")[0] == [False, True]
 
 
 # What the tenant says of itself

@@ -128,6 +128,9 @@ def test_workflows_can_be_read_in_pages_where_that_is_honoured() -> None:
     assert told(simulator, "/v2024/workflows", **page) == whole
     simulator.switches = Switches(workflow_paging="honoured")
     assert told(simulator, "/v2024/workflows", **page) == whole[1:]
+    simulator.switches = Switches(workflow_paging="clamped")
+    assert told(simulator, "/v2024/workflows", limit=2) == whole[:1]
+    assert told(simulator, "/v2024/workflows", limit=2, offset=1) == whole[1:]
 
 
 def test_a_count_is_served_ignored_or_refused() -> None:

@@ -42,7 +42,10 @@ def workflows_ask(request: Request, switches: Switches) -> ListAsk:
         parameters(request, ())
         return ListAsk(None)
     given = parameters(request, ("limit", "offset"))
-    return ListAsk(None) if switches.workflow_paging == "ignored" else _page(given)
+    if switches.workflow_paging == "ignored":
+        return ListAsk(None)
+    most = switches.workflow_cap if switches.workflow_paging == "clamped" else LIMIT
+    return _page(given, most)
 
 
 def executions_ask(request: Request, switches: Switches) -> ListAsk:
@@ -72,11 +75,11 @@ def parameters(request: Request, known: Collection[str]) -> dict[str, str]:
     return given
 
 
-def _page(given: dict[str, str]) -> ListAsk:
+def _page(given: dict[str, str], most: int = LIMIT) -> ListAsk:
     limit = _whole(given, "limit", LIMIT)
     if limit > LIMIT:
         raise Refused(400, f"limit must not exceed {LIMIT}")
-    return ListAsk(limit, _whole(given, "offset", 0))
+    return ListAsk(min(limit, most), _whole(given, "offset", 0))
 
 
 def _whole(given: dict[str, str], name: str, default: int) -> int:

@@ -22,8 +22,10 @@ class Switches:
     deprecated_header: bool = True
 
     # Lists
-    workflow_paging: Literal["refused", "ignored", "honoured"] = "refused"
-    """`limit` and `offset` of the list of workflows, which its description lacks."""
+    workflow_paging: Literal["refused", "ignored", "honoured", "clamped"] = "refused"
+    """`limit` and `offset` of the list of workflows, which its description lacks. With "clamped" both are honoured,
+    but no page has more than `workflow_cap` rows."""
+    workflow_cap: int = 1
     total_count: Literal["served", "ignored", "refused"] = "served"
     """What `count=true` does, which was documented once and is no more."""
     filter_precision: Literal["ns", "ms"] = "ns"

@@ -6,6 +6,7 @@ Records).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -18,9 +19,11 @@ from syncer.model import Node, Text
 TRIGGER = "trigger"
 """The node that stands for what starts a workflow; events of an execution as a whole belong to it."""
 
+_TAKEN = re.compile(rf"{TRIGGER}( \(step\))*")
+
 
 def read_nodes(definition: bytes, trigger: bytes) -> tuple[Node, ...]:
-    """The trigger and the nodes in the definition's order; the name of a step is its id."""
+    """The trigger and the nodes in the definition's order (see `step_id`)."""
     nodes = {TRIGGER: _trigger(trigger, definition)}
     for position, (name, raw) in enumerate(_steps(definition), start=1):
         try:
@@ -31,6 +34,14 @@ def read_nodes(definition: bytes, trigger: bytes) -> tuple[Node, ...]:
     return tuple(nodes.values())
 
 
+def step_id(name: str) -> str:
+    """What a step is called as a node: its name, and another for one that is called like the trigger.
+
+    One that is called like that other is renamed as well, so that no two names become one.
+    """
+    return f"{name} (step)" if _TAKEN.fullmatch(name) else name
+
+
 def _trigger(trigger: bytes, definition: bytes) -> Node:
     told, start = _object(trigger), _known(_object(definition).text("start"))
     inputs = told.json("attributes")
@@ -39,7 +50,7 @@ def _trigger(trigger: bytes, definition: bytes) -> Node:
         name=_known(told.text("displayName")) or "Trigger",
         node_type=_known(told.text("type")) or None,
         position=0,
-        next_node_ids=(start,) if start else (),
+        next_node_ids=(step_id(start),) if start else (),
         script=None,
         inputs=inputs if isinstance(inputs, bytes) else None,
     )
@@ -62,10 +73,10 @@ def _steps(definition: bytes) -> list[tuple[bytes, bytes]]:
 
 def _node(name: bytes, step: Record, position: int) -> Node:
     inputs = step.json("attributes")
-    node_id = Record.parse(b'{"name":' + name + b"}").identity("name")
+    own_name = Record.parse(b'{"name":' + name + b"}").identity("name")
     return Node(
-        node_id=node_id,
-        name=_known(step.text("displayName")) or node_id,
+        node_id=step_id(own_name),
+        name=_known(step.text("displayName")) or own_name,
         node_type=_known(step.text("type")),
         position=position,
         next_node_ids=_next(step),
@@ -77,7 +88,7 @@ def _node(name: bytes, step: Record, position: int) -> Node:
 def _next(step: Record) -> tuple[str, ...]:
     """`nextStep`, and where there is a choice that of each choice and the one taken if none fits."""
     found = [step.text("nextStep"), *_choices(step), step.text("defaultStep")]
-    return tuple(dict.fromkeys(each for each in found if isinstance(each, str) and each))
+    return tuple(dict.fromkeys(step_id(each) for each in found if isinstance(each, str) and each))
 
 
 def _choices(step: Record) -> Iterator[Text]:

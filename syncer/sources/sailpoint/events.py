@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from hashlib import blake2b
 from typing import NamedTuple
@@ -25,7 +25,7 @@ from syncer.decode.scan import first
 from syncer.errors import RecordError
 from syncer.model import Document, Outcome, Page, Role, StepEvent, Text
 from syncer.sources.records import to_page
-from syncer.sources.sailpoint.definition import TRIGGER
+from syncer.sources.sailpoint.definition import TRIGGER, step_id
 
 EXECUTION = "WorkflowExecution"
 
@@ -81,16 +81,10 @@ class Events:
         self._with_payloads = with_payloads
 
     def page(self, raws: Sequence[bytes], execution_id: str) -> Page[StepEvent]:
-        """Read the events of one answer; of those that are alike in all they say the second has an id of its own."""
-        twins: Counter[str] = Counter()
-
-        def read(raw: bytes) -> StepEvent:
-            event = self.event(raw, execution_id)
-            twins[event.event_id] += 1
-            number = twins[event.event_id]
-            return event if number == 1 else structs.replace(event, event_id=f"{event.event_id}-{number}")
-
-        return to_page(Listing(None, list(raws)), read, part_of=execution_id)
+        """Read the events of one answer; those that are alike in all they say have one id (see `told_apart`)."""
+        return to_page(
+            Listing(None, list(raws)), lambda raw: self.event(raw, execution_id), part_of=execution_id
+        )
 
     def event(self, raw: bytes, execution_id: str) -> StepEvent:
         """One event; RecordError where it does not say when it happened."""
@@ -143,6 +137,14 @@ def kind_of(event_type: Text) -> Kind:
     return Kind(family, status, *state)
 
 
+def told_apart(events: Iterable[StepEvent], known: Counter[str]) -> Iterator[StepEvent]:
+    """Give of events that are alike in all they say the second an id of its own; `known` counts those before them."""
+    for event in events:
+        known[event.event_id] += 1
+        number = known[event.event_id]
+        yield event if number == 1 else structs.replace(event, event_id=f"{event.event_id}-{number}")
+
+
 def last_error(events: Iterable[StepEvent]) -> Text:
     """What the last event that failed says; UNSET where none says anything."""
     failed = [event for event in events if event.message and event.status in _FAILED]
@@ -164,9 +166,9 @@ def _node_id(names: Record, kind: Kind) -> str:
     if kind.family.startswith("Workflow"):
         return TRIGGER
     try:
-        return names.identity(*_NAMES)
+        return step_id(names.identity(*_NAMES))
     except RecordError:
-        return _word(kind.family)
+        return step_id(_word(kind.family))
 
 
 def _goes_on(kind: Kind, node_id: str) -> bool:

@@ -1,11 +1,13 @@
 """The steps of one execution: its history, from whichever endpoint the tenant still has.
 
-Invariant: a history is whole when its begin and its end are in hand or a further answer brings nothing new; a short
-answer alone ends nothing. What was refused once is not asked for again (docs/sailpoint.md, History).
+Invariant: a history is whole when its begin and its end are in hand; where they are not, one more answer must bring
+nothing new, and a full one that comes again is an error. What was refused once is not asked for again
+(docs/sailpoint.md, History).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -14,15 +16,22 @@ from msgspec import Struct, UnsetType, structs
 from syncer.decode.answer import parse_items
 from syncer.decode.record import Record
 from syncer.decode.scan import first
-from syncer.errors import NotFound, RecordError
+from syncer.errors import ContractError, NotFound, RecordError
 from syncer.http import Refused, TooLarge
 from syncer.model import ExecutionRef, Reject, StepAnswer, StepEvent
 from syncer.sources.sailpoint.api import Api
-from syncer.sources.sailpoint.events import EXECUTION, LAST, Events, in_time, last_error
+from syncer.sources.sailpoint.events import EXECUTION, LAST, Events, in_time, last_error, told_apart
 from syncer.sources.sailpoint.lists import BAD_REQUEST, LARGEST
 from syncer.sources.sailpoint.routes import Routes
 
+LONGEST = 51_200
+"""Events at which Temporal ends a workflow: no history has more."""
+
 Query = list[tuple[str, str]]
+
+
+class Unpaged(ContractError):
+    """`offset` is passed over, so that the end of a history cannot be read."""
 
 
 class History(Struct, frozen=True):
@@ -57,20 +66,22 @@ class Steps:
             return await self._second(ref)
         try:
             answer = await self._first(ref)
-        except (NotFound, Refused) as error:
-            # After one was served, a 404 says that this execution's history is gone and not the endpoint.
-            if not self._routes.has_second_history or (self._has_served and isinstance(error, NotFound)):
+        except (NotFound, Refused, Unpaged) as error:
+            if not self._routes.has_second_history:
                 raise
             return await self._second_instead(ref, error)
         self._has_served = True
         return answer
 
-    async def _second_instead(self, ref: ExecutionRef, refusal: NotFound | Refused) -> StepAnswer:
+    async def _second_instead(self, ref: ExecutionRef, refusal: NotFound | Refused | Unpaged) -> StepAnswer:
+        """A 404 does not tell whether this execution's history is gone or the address, which will be taken away: the
+        second one tells, at one more request for each history that is gone."""
         try:
             answer = await self._second(ref)
         except (NotFound, Refused):
             raise refusal from None
-        self._is_second = True
+        # One without its events, or with the last of them alone, is no reason to leave the first.
+        self._is_second = self._is_second or (ref.has_ended and answer.is_whole)
         return answer
 
     async def _second(self, ref: ExecutionRef) -> StepAnswer:
@@ -91,6 +102,11 @@ class Steps:
                 limit = max(1, limit // 8)
                 continue
             is_new = gathered.take(history)
+            if not is_new and len(history.events) == limit and not gathered.is_closed:
+                raise Unpaged(
+                    f"the history goes on after {limit} events, and the same ones come whatever offset is asked",
+                    "with an api_path of v2025 or later it is read from history-v2, which has no pages",
+                )
             if not is_new or not self._is_paged or len(history.events) > limit:
                 return gathered.answer()
             if len(history.events) < limit and gathered.is_closed:
@@ -110,7 +126,7 @@ class Steps:
 
 
 class _Gathered:
-    """What the answers so far brought, each event once."""
+    """What the answers so far brought, each event once; of events that are alike each counts."""
 
     def __init__(self, events: Events, ref: ExecutionRef) -> None:
         self.received = 0
@@ -119,16 +135,30 @@ class _Gathered:
         self._events: dict[str, StepEvent] = {}
         self._rejects: dict[bytes, Reject] = {}
         self._beside: bytes | None = None
+        self._alike: Counter[str] = Counter()
+        self._first: list[str] = []
+        self._last: list[str] = []
 
     def take(self, history: History) -> bool:
-        """Whether the answer brought anything new."""
-        known = len(self._events) + len(self._rejects)
+        """Whether the answer goes on where those before it ended: it is neither empty nor one of them again."""
         page = self._reader.page(history.events, self._ref.execution_id)
-        self.received += page.size
-        self._events |= {event.event_id: event for event in page.rows}
-        self._rejects |= {reject.raw: reject for reject in page.rejects}
+        said = sorted([*(event.event_id for event in page.rows), *(repr(each.raw) for each in page.rejects)])
         self._beside = self._beside or history.beside
-        return len(self._events) + len(self._rejects) > known
+        if not said or self._is_again(said):
+            return False
+        known = len(self._events) + len(self._rejects)
+        self._first, self._last = self._first or said, said
+        self.received += page.size
+        # While it grows, pages may shift and bring an event twice; once it has ended, what comes twice happened twice.
+        alike = self._alike if self._ref.has_ended else Counter[str]()
+        self._events |= {event.event_id: event for event in told_apart(page.rows, alike)}
+        self._rejects |= {reject.raw: reject for reject in page.rejects}
+        return self._ref.has_ended or len(self._events) + len(self._rejects) > known
+
+    def _is_again(self, said: Sequence[str]) -> bool:
+        """Whether this was answered before, or must have been; events that are all alike may fill several pages."""
+        are_alike = said[0] == said[-1]
+        return said == self._first or (said == self._last and not are_alike) or self.received >= LONGEST
 
     @property
     def is_closed(self) -> bool:
@@ -143,6 +173,7 @@ class _Gathered:
             events=_with_beside(events, self._beside),
             rejects=tuple(self._rejects.values()),
             has_payloads=any(map(_has_payload, events)),
+            is_whole=self.is_closed,
             message=last_error(events),
         )
 
