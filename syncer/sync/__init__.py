@@ -30,16 +30,9 @@ from syncer.model import Window
 from syncer.state import audit, runs, watermarks
 from syncer.state.watermarks import EXECUTIONS, WORKFLOWS
 from syncer.sync.changes import sync_changed
-from syncer.sync.executions import (
-    Seen,
-    partitions_to_look_at,
-    read_disputed,
-    sync_history,
-    sync_history_of_deleted,
-    sync_last,
-    sync_live,
-    sync_open,
-)
+from syncer.sync.executions import partitions_to_look_at, sync_last, sync_live, sync_open
+from syncer.sync.landing import Seen
+from syncer.sync.ledger import read_disputed, sync_history, sync_history_of_deleted
 from syncer.sync.session import Failure, Report, Session, Tenant
 from syncer.sync.steps import STEPS, Span, sync_steps
 from syncer.sync.workflows import is_chosen, sync_workflows

@@ -20,7 +20,7 @@ from syncer.model import Execution
 from syncer.paging import Portion
 from syncer.state import watermarks
 from syncer.state.leases import Lease
-from syncer.sync.executions import Seen, land, stay
+from syncer.sync.landing import Seen, land, stay
 from syncer.sync.session import Session
 
 AT_LEAST_EVERY = timedelta(hours=1)

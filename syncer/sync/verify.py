@@ -35,7 +35,7 @@ from syncer.state import audit, watermarks
 from syncer.state.audit import Finding
 from syncer.state.watermarks import EXECUTIONS, WORKFLOWS
 from syncer.sync.differences import Difference, Kind, Verified
-from syncer.sync.executions import read_again
+from syncer.sync.ledger import read_again
 from syncer.sync.listed import Listed, list_window
 from syncer.sync.sample import Sampler
 from syncer.sync.session import Session

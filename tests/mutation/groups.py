@@ -28,7 +28,10 @@ GROUPS = {
     "sync": Group(
         tuple(
             f"syncer/sync/{name}.py"
-            for name in ("__init__", "executions", "hints", "replay", "session", "steps", "workflows")
+            for name in (
+                *("__init__", "executions", "hints", "landing", "ledger"),
+                *("replay", "session", "steps", "workflows"),
+            )
         ),
         (
             "tests/conformance/test_sync*.py",
