@@ -44,7 +44,8 @@ class Paging(Struct, frozen=True, kw_only=True):
 
 
 class Source(Protocol):
-    """One platform as the algorithm sees it. Pages count from 1.
+    """One platform as the algorithm sees it. Pages count from 1, and each begins where the one before it ended, however
+    short that was.
 
     Every method raises AuthError, TransientError, RateLimited, Stopped or ContractError as `syncer.errors` says,
     and NotFound where the source answers 404.
