@@ -45,6 +45,7 @@ COMMANDS = {
     "status": "Show how far everything is copied.",
     "verify": "Compare the warehouse with the source, and repair it.",
     "quarantine": "Look at records put aside, and try them again.",
+    "grant": "Let a role of the warehouse read history.",
     "purge": "Delete old executions from the warehouse.",
     "db": "The warehouse's URL; the embedded server.",
     "config": "Show the configuration in force.",

@@ -7,9 +7,10 @@ configuration or what the rows mean.
 from syncer.warehouse.definition import create_all, ddl, views
 from syncer.warehouse.reach import engine, explain
 from syncer.warehouse.revisions import check_version, current, downgrade, head, is_behind, migrate
-from syncer.warehouse.roles import grant
+from syncer.warehouse.roles import Rights, grant, rights
 
 __all__ = [
+    "Rights",
     "check_version",
     "create_all",
     "current",
@@ -21,5 +22,6 @@ __all__ = [
     "head",
     "is_behind",
     "migrate",
+    "rights",
     "views",
 ]

@@ -6,6 +6,7 @@ who asks, nor what the columns mean.
 
 from __future__ import annotations
 
+from msgspec import Struct
 from psycopg import sql
 from sqlalchemy import Connection, func, text
 from sqlalchemy.dialects.postgresql import insert
@@ -15,6 +16,35 @@ from syncer.errors import WarehouseError
 from syncer.warehouse.definition import run, views
 
 _PAYLOADS = schema.step_io
+
+_OF_HISTORY = (
+    "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE n.nspname = 'history' AND c.relkind IN ('r', 'v')"
+)
+_MAY = "has_table_privilege(:role, c.oid, '{}')"
+
+
+class Rights(Struct, frozen=True, kw_only=True):
+    """What a role may do: the tables and views of `history` that it reads, and what it may do beyond reading them."""
+
+    reads: list[str]
+    more: list[str]
+
+
+def rights(db: Connection, role: str) -> Rights:
+    """What `role` may do, whoever gave it that; nothing of it is changed."""
+    named = {"role": role}
+    readable, writable = _MAY.format("SELECT"), _MAY.format("INSERT, UPDATE, DELETE, TRUNCATE")
+    reads = db.scalars(text(f"SELECT 'history.' || relname {_OF_HISTORY} AND {readable} ORDER BY 1"), named)
+    writes = db.scalar(text(f"SELECT count(*) > 0 {_OF_HISTORY} AND {writable}"), named)
+    enters = db.scalar(text("SELECT has_database_privilege(:role, current_database(), 'CONNECT')"), named)
+    looks = db.scalar(text("SELECT has_schema_privilege(:role, 'syncer', 'USAGE')"), named)
+    beyond = {
+        "may write history": writes,
+        "may look into the schema syncer": looks,
+        "may not connect to this database, which takes GRANT CONNECT": not enters,
+    }
+    return Rights(reads=list(reads), more=[what for what, holds in beyond.items() if holds])
 
 
 def grant(db: Connection, role: str, payloads: bool) -> None:
