@@ -10,7 +10,7 @@ from datetime import datetime
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from syncer.model import Window
@@ -133,10 +133,37 @@ def left_out(db: Connection, connection_id: str, partition: str) -> set[str]:
     return set(msgspec.json.decode(told, type=list[str])) if told else set()
 
 
-def note_left_out(db: Connection, connection_id: str, partition: str, workflow_ids: Collection[str]) -> None:
-    """Keep which workflows' executions the partition's copy lacks."""
-    told = msgspec.json.encode(sorted(workflow_ids)).decode()
-    _put(db, connection_id, LEFT_OUT, partition, {"hint": told})
+def leave_out(db: Connection, connection_id: str, partition: str, workflow_ids: Collection[str]) -> None:
+    """Add workflows of which the partition's copy lacks executions; several lanes may do so at once."""
+    db.execute(text(_LEAVE_OUT), _told(connection_id, partition, workflow_ids))
+
+
+def take_in(db: Connection, connection_id: str, partition: str, workflow_ids: Collection[str]) -> None:
+    """Forget that executions of these workflows were left out."""
+    db.execute(text(_TAKE_IN), _told(connection_id, partition, workflow_ids))
+
+
+def _told(connection_id: str, partition: str, workflow_ids: Collection[str]) -> dict[str, str]:
+    ids = msgspec.json.encode(sorted(workflow_ids)).decode()
+    return {"connection": connection_id, "stream": LEFT_OUT, "partition": partition, "ids": ids}
+
+
+_LEAVE_OUT = """
+INSERT INTO syncer.watermarks AS w (connection_id, stream, partition, hint)
+VALUES (:connection, :stream, :partition, :ids)
+ON CONFLICT (connection_id, stream, partition) DO UPDATE SET hint = (
+    SELECT jsonb_agg(id ORDER BY id)::text FROM (
+        SELECT jsonb_array_elements_text(w.hint::jsonb) AS id
+        UNION SELECT jsonb_array_elements_text(excluded.hint::jsonb)
+    ) ids
+) WHERE NOT w.hint::jsonb @> excluded.hint::jsonb
+"""
+_TAKE_IN = """
+UPDATE syncer.watermarks SET hint = (
+    SELECT coalesce(jsonb_agg(id ORDER BY id), '[]')::text FROM jsonb_array_elements_text(hint::jsonb) AS id
+    WHERE NOT CAST(:ids AS jsonb) @> to_jsonb(id)
+) WHERE connection_id = :connection AND stream = :stream AND partition = :partition
+"""
 
 
 def note_error(

@@ -70,7 +70,7 @@ def _take_in(db: Database, session: Session, partition: str, now: datetime) -> N
     lacking = watermarks.left_out(db, session.name, partition)
     if not (wanted := session.are_wanted(lacking)):
         return
-    watermarks.note_left_out(db, session.name, partition, lacking - wanted)
+    watermarks.take_in(db, session.name, partition, wanted)
     until = watermarks.watermark(db, session.name, partition).watermark_at
     if until is not None and (since := session.horizon_start()) < until:
         watermarks.add_entry(db, session.name, partition, Window(since, until), "initial", now)

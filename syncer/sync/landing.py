@@ -106,12 +106,8 @@ def land(
     noted = Noted()
     reading = session.reading(partition, portion.asked or began, now)
     wanted = [row for row in portion.rows if session.wants(row, partition)]
-    _leave_out(
-        db,
-        session,
-        partition,
-        {row.workflow_id for row in portion.rows} - {row.workflow_id for row in wanted},
-    )
+    if others := {row.workflow_id for row in portion.rows if not session.wants(row, partition)}:
+        watermarks.leave_out(db, session.name, partition, others)  # they may be wanted another day
     loaded = load_executions(db, [session.encoder.execution(row) for row in wanted], reading)
     rejects = [session.encoder.reject(reject) for reject in portion.rejects]
     rejects += [session.encoder.reject(_refused(row, why)) for row, why in loaded.refused]
@@ -132,14 +128,6 @@ def land(
     if portion.covered is not None:
         move(db, portion.covered)
     return loaded, noted
-
-
-def _leave_out(db: Database, session: Session, partition: str, workflow_ids: set[str]) -> None:
-    """Remember of which workflows the copy lacks executions: they may be wanted another day."""
-    if workflow_ids:
-        known = watermarks.left_out(db, session.name, partition)
-        if not workflow_ids <= known:
-            watermarks.note_left_out(db, session.name, partition, known | workflow_ids)
 
 
 def _refused(row: dict[str, object], reason: str) -> Reject:
