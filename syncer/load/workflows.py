@@ -7,7 +7,7 @@ row, and every definition stays in `workflow_revisions`.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -209,14 +209,16 @@ def deleted_workflows(db: Connection, connection_id: str) -> list[str]:
     return [workflow_id for (workflow_id,) in rows]
 
 
-def unread_deletions(db: Connection, connection_id: str) -> list[str]:
-    """Deleted workflows whose executions were not read since they were found deleted."""
+def unread_deletions(db: Connection, connection_id: str, lookback: timedelta, now: datetime) -> list[str]:
+    """Deleted workflows whose executions were not read since they were found deleted, or since the lookback after
+    that is over: until then some may still show themselves."""
     rows = driver(db).execute(
         "SELECT w.workflow_id FROM history.workflows w LEFT JOIN syncer.watermarks m"
         " ON m.connection_id = w.connection_id AND m.stream = 'executions' AND m.partition = w.workflow_id"
-        " WHERE w.connection_id = %s AND w.missing_since IS NOT NULL"
-        " AND coalesce(m.last_success_at < w.missing_since, true) ORDER BY 1",
-        (connection_id,),
+        " WHERE w.connection_id = %(connection)s AND w.missing_since IS NOT NULL"
+        " AND coalesce(m.last_success_at < w.missing_since OR (m.last_success_at < w.missing_since + %(lookback)s"
+        "  AND w.missing_since + %(lookback)s <= %(now)s), true) ORDER BY 1",
+        {"connection": connection_id, "lookback": lookback, "now": now},
     )
     return [workflow_id for (workflow_id,) in rows]
 

@@ -151,8 +151,10 @@ async def _look(session: Session, only: Sequence[str], every: timedelta | None =
 
 
 async def _deleted(session: Session, listed: Sequence[str], seen: Seen) -> None:
-    """Read the partitions of deleted workflows once more: the source may still serve what ran before."""
-    workflows = await session.writer.run(lambda db: unread_deletions(db, session.name))
+    """Read the partitions of deleted workflows once more, and again after the lookback: the source may still serve
+    what ran before, and show some of it late."""
+    lookback, now = session.connection.lookback, session.writer.now()
+    workflows = await session.writer.run(lambda db: unread_deletions(db, session.name, lookback, now))
     partitions = [each for each in session.source.partitions(workflows) if each not in set(listed)]
     await session.each(
         EXECUTIONS, partitions, lambda partition: sync_last(session, partition, seen), workers=LISTERS

@@ -149,6 +149,29 @@ def test_what_still_runs_when_its_workflow_is_read_for_the_last_time_went_with_i
     assert world.requests.count("executions") == 1, "that of the workflow that is left"
 
 
+def test_what_shows_itself_after_its_workflow_was_deleted_is_copied(
+    bench: ToyBench, world: World, source: Toy
+) -> None:
+    bench.run(source)
+    late = world.add("w2", NOW)
+    world.now += MINUTE
+    late.visible_at = NOW + 10 * MINUTE
+    world.workflow_ids.remove("w2")
+    bench.run(source)
+    for minutes, asked in ((9, 1), (6, 2), (9, 1)):
+        world.now += minutes * MINUTE
+        with bench.engine.begin() as db:  # by whose clock deletions are found and partitions are read
+            for table, column in (
+                ("history.workflows", "missing_since"),
+                ("syncer.watermarks", "last_success_at"),
+            ):
+                db.exec_driver_sql(f"UPDATE {table} SET {column} = {column} - interval '{minutes} minutes'")
+        world.requests.clear()
+        assert bench.run(source).is_complete
+        assert world.requests.count("executions") == asked
+    assert bench.value("SELECT settled_at IS NOT NULL FROM history.executions")
+
+
 def test_only_what_was_not_settled_ages_out(bench: ToyBench, world: World, source: Toy) -> None:
     world.add("w1", NOW - 29 * DAY)
     world.add("w2", NOW - 29 * DAY)

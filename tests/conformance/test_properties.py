@@ -30,7 +30,7 @@ from hypothesis.stateful import (
 from sqlalchemy import Engine, create_engine
 
 from tests.conformance.copies import Copy
-from tests.conformance.living import EVENTS, SETTLE, LivingWorld
+from tests.conformance.living import EVENTS, LOOKBACK, SETTLE, LivingWorld
 from tests.conformance.processes import LANES, MISHAPS, Mishap, Neighbours, Plan
 from tests.conformance.toys import NOW, TOYS, Toy, Twist
 from tests.torture.table import FULL, SEED
@@ -150,7 +150,7 @@ class History(RuleBasedStateMachine):
         if self.is_broken or not hasattr(self, "copy"):
             return
         self.world.twist = Twist()
-        self._passes(SETTLE + timedelta(minutes=1))
+        self._passes(LOOKBACK + SETTLE)
         before = self.copy.state()
         self._calm()
         self._calm()
@@ -185,6 +185,15 @@ class History(RuleBasedStateMachine):
         self.shared.execute(
             "UPDATE syncer.watermarks SET swept_at = swept_at - interval '2 hours' WHERE {own}"
         )
+        if length:
+            seconds = length.total_seconds()
+            for table, column in (
+                ("history.workflows", "missing_since"),
+                ("syncer.watermarks", "last_success_at"),
+            ):
+                self.shared.execute(
+                    f"UPDATE {table} SET {column} = {column} - {seconds} * interval '1 second' WHERE {{own}}"
+                )
 
 
 @pytest.fixture

@@ -362,7 +362,18 @@ def test_a_deletion_is_unread_until_its_executions_were_read_since(
     if read_at is not None:
         note_pass(engine, read_at, EXECUTIONS, "w")
     with engine.begin() as db:
-        assert unread_deletions(db, "c") == (["w"] if is_unread else [])
+        assert unread_deletions(db, "c", HOUR, NOW + HOUR - MINUTE) == (["w"] if is_unread else [])
+
+
+@pytest.mark.parametrize(("read_at", "is_unread"), [(NOW + HOUR - MINUTE, True), (NOW + HOUR, False)])
+def test_a_deletion_is_unread_again_when_what_is_late_has_shown_itself(
+    engine: Engine, read_at: datetime, is_unread: bool
+) -> None:
+    load(engine, workflow())
+    delete(engine, "there")
+    note_pass(engine, read_at, EXECUTIONS, "w")
+    with engine.begin() as db:
+        assert unread_deletions(db, "c", HOUR, NOW + HOUR) == (["w"] if is_unread else [])
 
 
 def test_names_of_nodes_are_told_for_the_workflows_asked_for(engine: Engine) -> None:
