@@ -50,7 +50,8 @@ from tests.torture.table import FULL, SEED, Verdict
 OUTLINE = Outline(
     workflows=2, executions=30 if FULL else 14, running=4, queued=1, loops=True, steps=3, seed=SEED
 )
-KEYS: dict[str, object] = {"page_size": 8, "lookback": "5m"}
+KEYS: dict[str, object] = {"page_size": 8, "lookback": "5s"}
+"""What has ended and shows no step is not final before the lookback is over, see `_let_live`."""
 
 
 class Instant(NamedTuple):

@@ -76,7 +76,7 @@ def dialects() -> Iterator[Any]:
 def test_a_limit_is_kept_in_every_dialect(
     engine: Engine, platform: Platform, dialect: dict[str, Any]
 ) -> None:
-    simulator = invented(platform, rate_limit=9, rate_window=30.0, **platform.silent, **dialect)
+    simulator = invented(platform, rate_limit=25, rate_window=30.0, **platform.silent, **dialect)
     with simulator.serve() as url:
         bench = HostileBench(engine, simulator, url, max_concurrency=1, page_size=5)
         bench.let_pass(2)
