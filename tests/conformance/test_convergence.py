@@ -147,7 +147,7 @@ def test_every_world_is_copied_whatever_happened_on_the_way(
     world.now += timedelta(minutes=10)
     tenant.put_off_nothing()
     report = tenant.run()
-    assert not report.failures, report
+    assert (report.error, report.stopped, report.failures) == (None, None, []), report
     assert_copied(tenant)
 
 

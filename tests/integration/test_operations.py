@@ -11,7 +11,6 @@ from urllib.parse import quote, urlsplit
 
 import psycopg
 import pytest
-from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import Engine, create_engine
 
 from syncer.embedded import Programs, installed_programs
@@ -68,22 +67,6 @@ def test_the_role_and_database_of_the_runbook_are_all_that_is_needed(server: Ser
         assert migrate(place._replace(netloc=netloc, path=f"/{name}").geturl())
     finally:
         execute(server.url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE); DROP ROLE IF EXISTS {name}")
-
-
-def test_a_bi_role_reads_history_and_neither_payloads_nor_what_the_daemon_notes(
-    engine: Engine, server: Server
-) -> None:
-    url = url_of(engine)
-    try:
-        execute(url, re.sub(r"\bbi\b", "bi_runbook", statements("CREATE ROLE bi")))
-        with psycopg.connect(url, autocommit=True) as db:
-            db.execute("SET ROLE bi_runbook")
-            assert db.execute("SELECT count(*) FROM history.step_facts").fetchone() == (0,)
-            for forbidden in ("history.step_io", "syncer.watermarks"):
-                with pytest.raises(InsufficientPrivilege):
-                    db.execute(f"SELECT * FROM {forbidden}".encode())
-    finally:
-        execute(url, "DROP OWNED BY bi_runbook; DROP ROLE bi_runbook")
 
 
 # Dumps
