@@ -27,6 +27,10 @@ PUT_ASIDE_AFTER = 3
 """Failed attempts to read an execution's steps before it is put aside as `failed`."""
 
 
+_RETRY_AT = "%(now)s + %(pause)s::interval * (4 ^ least(_steps_tries, 6))"
+"""When steps are asked for again: the pause grows fourfold with each time. NULL without a pause."""
+
+
 class StepsRead(Struct, frozen=True, kw_only=True):
     """The steps of one execution as read; `answer` is None where the source no longer has them.
 
@@ -256,7 +260,7 @@ def _write(
 
 def _mark_read(db: Connection, connection_id: str, item: _Folded, now: datetime) -> None:
     driver(db).execute(
-        """UPDATE history.executions SET
+        f"""UPDATE history.executions SET
             step_count = %(steps)s, failed_step_count = %(failed)s, steps_read_at = %(now)s, synced_at = %(now)s,
             steps_state = CASE WHEN %(pause)s::interval IS NOT NULL THEN 'due'
                 WHEN _asked_at <= %(asked)s THEN 'read' ELSE steps_state END,
@@ -264,7 +268,7 @@ def _mark_read(db: Connection, connection_id: str, item: _Folded, now: datetime)
                 WHEN _asked_at <= %(asked)s AND _final_at IS NOT NULL
                 THEN coalesce(settled_at, %(now)s) ELSE settled_at END,
             _steps_tries = CASE WHEN %(pause)s::interval IS NULL THEN 0 ELSE _steps_tries + 1 END,
-            _steps_retry_at = %(now)s + %(pause)s::interval * (4 ^ least(_steps_tries, 6))
+            _steps_retry_at = {_RETRY_AT}
         WHERE connection_id = %(connection)s AND execution_id = %(id)s""",
         {
             "steps": item.step_count,
@@ -295,7 +299,7 @@ def mark_failed(
     """Count a failed attempt to read an execution's steps; it is tried again ever more rarely."""
     driver(db).execute(
         "UPDATE history.executions SET _steps_tries = _steps_tries + 1, synced_at = %(now)s,"
-        " _steps_retry_at = %(now)s + %(pause)s * (4 ^ least(_steps_tries, 6)),"
+        f" _steps_retry_at = {_RETRY_AT},"
         " steps_state = CASE WHEN _steps_tries + 1 >= %(limit)s THEN 'failed' ELSE steps_state END"
         " WHERE connection_id = %(connection)s AND execution_id = %(id)s",
         {

@@ -154,9 +154,8 @@ async def sync_open(session: Session, partition: str, seen: Seen, every: timedel
         if lease is None:
             return False
         source_now = session.source_now()
-        if (
-            not session.source.paging.shows_changes
-        ):  # else what is older may run again, and a 404 tells its end
+        # Where changes are shown, what is older may run again, and a 404 tells when it is gone.
+        if not session.source.paging.shows_changes:
             horizon = session.certain_horizon()
             await session.commit(lease, lambda db, now: age_out(db, session.name, horizon, now))
         rows = await session.writer.run(lambda db: open_executions(db, session.name, partition))

@@ -16,7 +16,7 @@ from sqlalchemy import Connection as Database
 
 from syncer.errors import ContractError, Forbidden, NotFound, TransientError
 from syncer.load.executions import Loaded, Reading, load_executions, mark_missing, mark_unlisted, unlisted
-from syncer.model import ExecutionRef, Reject, Window
+from syncer.model import Execution, ExecutionRef, Reject, Window
 from syncer.paging import Answer, Asked, Portion, Span, Verdict, read_window
 from syncer.state import audit, watermarks
 from syncer.state.audit import Finding
@@ -105,8 +105,8 @@ def land(
     """Write one portion: rows, rejects and the watermark that covers them."""
     noted = Noted()
     reading = session.reading(partition, portion.asked or began, now)
-    wanted = [row for row in portion.rows if session.wants(row, partition)]
-    if others := {row.workflow_id for row in portion.rows if not session.wants(row, partition)}:
+    wanted, others = _parted(session, partition, portion.rows)
+    if others:
         watermarks.leave_out(db, session.name, partition, others)  # they may be wanted another day
     loaded = load_executions(db, [session.encoder.execution(row) for row in wanted], reading)
     rejects = [session.encoder.reject(reject) for reject in portion.rejects]
@@ -128,6 +128,18 @@ def land(
     if portion.covered is not None:
         move(db, portion.covered)
     return loaded, noted
+
+
+def _parted(session: Session, partition: str, rows: Sequence[Execution]) -> tuple[list[Execution], set[str]]:
+    """The rows that are copied, and the workflows of the others."""
+    wanted: list[Execution] = []
+    others: set[str] = set()
+    for row in rows:
+        if session.wants(row, partition):
+            wanted.append(row)
+        else:
+            others.add(row.workflow_id)
+    return wanted, others
 
 
 def _refused(row: dict[str, object], reason: str) -> Reject:

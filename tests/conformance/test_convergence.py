@@ -87,13 +87,6 @@ class Tenant:
             db.exec_driver_sql("UPDATE history.executions SET _asked_at = now() WHERE _asked_at > now()")
             db.exec_driver_sql("UPDATE syncer.leases SET until = now() - interval '1 second'")
 
-    def put_off_nothing(self) -> None:
-        """Let the pause after failed reads be over."""
-        with self.bench.engine.begin() as db:
-            db.exec_driver_sql(
-                "UPDATE history.executions SET _steps_retry_at = NULL WHERE _steps_retry_at > now()"
-            )
-
 
 def _die_at_commit(session: Session, number: int) -> None:
     """Let the process die before its n-th transaction is committed."""
@@ -147,7 +140,7 @@ def test_every_world_is_copied_whatever_happened_on_the_way(
         world.now += timedelta(minutes=3)
         world.add("w1", world.now - timedelta(minutes=place % 3, seconds=1))
     world.now += timedelta(minutes=10)
-    tenant.put_off_nothing()
+    tenant.bench.end_pauses()
     report = tenant.run()
     assert (report.error, report.stopped, report.failures) == (None, None, []), report
     assert_copied(tenant)

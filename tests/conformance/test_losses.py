@@ -341,8 +341,7 @@ def test_steps_that_show_themselves_after_their_execution_are_read(bench: ToyBen
     bench.run(source)
     source.read_steps = original  # type: ignore[method-assign]
     world.now += timedelta(minutes=5)
-    with bench.engine.begin() as db:
-        db.exec_driver_sql("UPDATE history.executions SET _steps_retry_at = NULL")
+    bench.end_pauses()
     assert bench.run(source).is_complete
     assert bench.rows("SELECT steps_state, settled_at IS NULL FROM history.executions") == [("read", False)]
 
@@ -362,8 +361,7 @@ def test_steps_that_are_not_all_there_yet_are_read_again_while_they_may_be_late(
 
     def read() -> list[Any]:
         world.requests.clear()
-        with bench.engine.begin() as db:
-            db.exec_driver_sql("UPDATE history.executions SET _steps_retry_at = NULL")
+        bench.end_pauses()
         assert bench.run(source).is_complete
         return bench.rows(state)
 
@@ -396,8 +394,7 @@ def test_steps_that_stay_incomplete_are_taken_as_they_are_when_they_cannot_be_la
         bench.run(source)
         states += bench.rows("SELECT steps_state, settled_at IS NULL FROM history.executions")
         world.now += timedelta(minutes=5)
-        with bench.engine.begin() as db:
-            db.exec_driver_sql("UPDATE history.executions SET _steps_retry_at = NULL")
+        bench.end_pauses()
     assert states == [("due", True)] * 3 + [("read", False)] * 2
     assert world.requests.count("steps") == 4
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from syncer.errors import NotFound, TransientError
+from syncer.errors import NotFound, SyncerError, TransientError
 from syncer.model import Execution, Page, Window, Workflow
 from syncer.state.audit import Finding, note_window
 from syncer.sync import Report, Session, history, poll, recent_steps
@@ -202,21 +202,25 @@ def test_the_history_of_a_deleted_workflow_is_copied_where_it_is_still_served(
     assert bench.rows("SELECT 1 FROM syncer.backfill_windows WHERE partition = 'w2' AND state = 'open'") == []
 
 
-class GoneWithTheirWorkflow(Ascending):
-    """Serves nothing of a workflow that it no longer lists."""
+class Refusing(Ascending):
+    """Has nothing but an error for a workflow that it no longer lists."""
+
+    def __init__(self, world: World, error: SyncerError) -> None:
+        super().__init__(world)
+        self._error = error
 
     async def list_executions(
         self, partition: str, window: Window, page: int, *, counted: bool = False
     ) -> Page[Execution]:
         if partition not in self.world.workflow_ids:
-            raise NotFound(f"no workflow {partition}")
+            raise self._error
         return await super().list_executions(partition, window, page, counted=counted)
 
 
 def test_the_history_that_went_with_its_workflow_is_listed_as_lost_once(
     bench: ToyBench, world: World
 ) -> None:
-    source = GoneWithTheirWorkflow(world)
+    source = Refusing(world, NotFound("no such workflow"))
     world.fill(20)
     bench.run(source, polls())
     world.workflow_ids.remove("w2")
@@ -228,21 +232,10 @@ def test_the_history_that_went_with_its_workflow_is_listed_as_lost_once(
     assert bench.run(source, history).lost == []
 
 
-class CoughingWithoutItsWorkflow(Ascending):
-    """Fails where the workflow is not listed any more."""
-
-    async def list_executions(
-        self, partition: str, window: Window, page: int, *, counted: bool = False
-    ) -> Page[Execution]:
-        if partition not in self.world.workflow_ids:
-            raise TransientError("this one coughs")
-        return await super().list_executions(partition, window, page, counted=counted)
-
-
 def test_history_of_a_deleted_workflow_that_cannot_be_read_is_named_by_its_workflow(
     bench: ToyBench, world: World
 ) -> None:
-    source = CoughingWithoutItsWorkflow(world)
+    source = Refusing(world, TransientError("this one coughs"))
     world.fill(5)
     bench.run(source, polls())
     world.workflow_ids.remove("w2")

@@ -439,8 +439,7 @@ def test_steps_that_postgresql_refuses_are_listed_and_tried_again(bench: ToyBenc
     tries = "SELECT _steps_tries, _steps_retry_at - synced_at FROM history.executions WHERE _steps_tries > 0"
     assert bench.rows(tries) == [(1, MINUTE)]
     source.unstorable = ""
-    with bench.engine.begin() as db:
-        db.exec_driver_sql("UPDATE history.executions SET _steps_retry_at = NULL")
+    bench.end_pauses()
     bench.run(source)
     assert Counter(state for _, state, *_ in states(bench).values()) == {"read": 3}
     assert bench.rows(query) == [(*refused, False)]
@@ -453,8 +452,7 @@ def test_steps_that_postgresql_refused_are_resolved_when_the_source_has_them_no_
         world.add("w1", NOW - HOUR - minute * MINUTE)
     bench.run(UnstorableSteps(world))
     del world.runs["e00001"]
-    with bench.engine.begin() as db:
-        db.exec_driver_sql("UPDATE history.executions SET _steps_retry_at = NULL")
+    bench.end_pauses()
     bench.run(UnstorableSteps(world))
     assert states(bench)["e00001"][1] == "gone"
     assert bench.rows("SELECT identity FROM syncer.quarantine WHERE resolved_at IS NULL") == []

@@ -79,8 +79,7 @@ def test_what_begins_ends_shows_late_and_is_opened_again_is_followed(
         assert_equal_to_truth(bench, simulator)
     # What has ended and shows no step may show them late: it is asked for again before it is settled.
     simulator.clock.advance(1200)
-    with bench.engine.begin() as db:
-        db.exec_driver_sql("UPDATE history.executions SET _steps_retry_at = NULL")
+    bench.end_pauses()
     assert bench.run(simulator, url, page_size=10).is_complete
     assert_equal_to_truth(bench, simulator)
     assert bench.value("SELECT count(*) FROM history.executions WHERE settled_at IS NULL") == 0

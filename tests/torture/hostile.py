@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from syncer.http import Clock
 from syncer.simulator import Tenant as Simulated
@@ -147,9 +147,7 @@ class HostileBench(FlowBench):
         """Everything has ended, what was put off is due, disputes are looked into, and a last pass is made in calm."""
         self._simulator.end_all_running()
         self.let_pass(1200)
-        with self.engine.begin() as db:
-            # The warehouse compares these with its own clock, which nobody can hurry.
-            db.execute(text("UPDATE history.executions SET _steps_retry_at = NULL"))
+        self.end_pauses()
         if self.disputes:
             since = self._before_horizon(days=1)
             self.once(lambda session: backfill(session, since, None))

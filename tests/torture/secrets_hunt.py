@@ -12,6 +12,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
+
 SECRET = "Zq7canaryXw3"
 HARMLESS = "Zq7harmlessXw3"
 TOKEN = base64.urlsafe_b64encode(b'{"iss":"syncer.simulator","sub"').decode()[:38]
@@ -85,3 +87,13 @@ def _inflated(run: bytes) -> bytes:
 def files(folder: Path) -> Iterator[Path]:
     """Every file below a folder."""
     return (path for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def raw_bytes(url: str) -> bytes:
+    """All that is kept as bytes, with what is packed in it."""
+    query = (
+        "SELECT raw FROM syncer.quarantine UNION ALL SELECT input_raw FROM history.step_io"
+        " UNION ALL SELECT output_raw FROM history.step_io"
+    )
+    with psycopg.connect(url) as db:
+        return b"\n".join(opened(bytes(raw)) for (raw,) in db.execute(query.encode()) if raw is not None)

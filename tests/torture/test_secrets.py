@@ -29,7 +29,7 @@ from tests.acceptance.conftest import Cli, Done
 from tests.acceptance.service import eventually, running
 from tests.servers import QUICK, temporary_folder
 from tests.torture.gossip import LIMIT, Gossip, document, payloads
-from tests.torture.secrets_hunt import files, harmless, leaks, opened, secret, shows_harmless
+from tests.torture.secrets_hunt import files, harmless, leaks, raw_bytes, secret, shows_harmless
 from tests.torture.table import FULL, Verdict, note
 
 CREDENTIALS = Credentials(password=secret("password ü&%"), client_secret=secret("client+/="))
@@ -204,16 +204,6 @@ def dumped(url: str) -> bytes:
         if programs.major == major and (programs.folder / "pg_dump").exists():
             return subprocess.run([programs.folder / "pg_dump", url], check=True, capture_output=True).stdout
     return b""
-
-
-def raw_bytes(url: str) -> bytes:
-    """All that is kept as bytes, with what is packed in it."""
-    query = (
-        "SELECT raw FROM syncer.quarantine UNION ALL SELECT input_raw FROM history.step_io"
-        " UNION ALL SELECT output_raw FROM history.step_io"
-    )
-    with psycopg.connect(url) as db:
-        return b"\n".join(opened(bytes(raw)) for (raw,) in db.execute(query.encode()) if raw is not None)
 
 
 def states(url: str) -> Counter[str]:

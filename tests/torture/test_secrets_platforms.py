@@ -16,7 +16,7 @@ from syncer.simulator import Answer, Outline, Request, Tenant
 from tests.acceptance.conftest import Cli
 from tests.platforms import Platform, each_platform
 from tests.torture.gossip import Gossip, document
-from tests.torture.secrets_hunt import harmless, leaks, opened, secret, shows_harmless
+from tests.torture.secrets_hunt import harmless, leaks, opened, raw_bytes, secret, shows_harmless
 
 pytestmark = each_platform()
 
@@ -53,14 +53,7 @@ def everything(address: str) -> bytes:
     with psycopg.connect(address) as db:
         names = [name for (name,) in db.execute(tables)]
         rows = [row for name in names for (row,) in db.execute(f"SELECT t::text FROM {name} t".encode())]
-        raw = [
-            bytes(each)
-            for (each,) in db.execute(
-                "SELECT raw FROM syncer.quarantine WHERE raw IS NOT NULL"
-                " UNION ALL SELECT input_raw FROM history.step_io WHERE input_raw IS NOT NULL"
-            )
-        ]
-    return opened("\n".join(rows).encode(errors="surrogateescape") + b"\n".join(raw))
+    return opened("\n".join(rows).encode(errors="surrogateescape")) + raw_bytes(address)
 
 
 def test_what_is_told_in_confidence_is_neither_said_nor_stored(
