@@ -3,6 +3,7 @@
     empty_database_url   a new database with nothing in it
     database_url         a new database with the current schema, cloned from a template that was migrated once
     engine               SQLAlchemy on database_url
+    nursery              starts commands without their second of imports
 
 The server is the newest PostgreSQL found here; with SYNCER_TEST_SERVERS=all what depends on its version runs on the
 oldest, too. SYNCER_TEST_URL names another server, with a role that may create databases; SYNCER_TEST_TEMPLATE a
@@ -19,10 +20,11 @@ from urllib.parse import urlsplit
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
-from sqlalchemy import Engine, NullPool, create_engine
+from sqlalchemy import Engine, create_engine
 
 from syncer.embedded import Programs
-from tests.servers import Server, servers_to_test, temporary_server
+from tests import nursery as nurseries
+from tests.servers import Server, servers_to_test, temporary_folder, temporary_server
 from tests.torture.table import Table
 
 # No test depends on absolute time; in CI the same examples every time, elsewhere new ones.
@@ -31,8 +33,11 @@ settings.register_profile(
 )
 settings.load_profile("syncer")
 
-# Beside all of tests/integration, which is where the statements are tested one by one.
-ON_EVERY_SERVER = ("test_sync.py", "test_cli_sync.py")
+# Where statements are tested one by one, and where the daemon uses all of them.
+ON_EVERY_SERVER = (
+    *("test_load", "test_warehouse", "test_views", "test_standing", "test_leases", "test_left_out"),
+    *("test_embedded", "test_operations", "test_purge", "test_zoo", "test_sync.py"),
+)
 OLDER = servers_to_test()[1:]
 
 
@@ -54,7 +59,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _runs_on_every_server(item: pytest.Item) -> bool:
-    return item.path.parent.name == "integration" or item.path.name in ON_EVERY_SERVER
+    return item.path.name.startswith(ON_EVERY_SERVER)
 
 
 def _is_on_the_oldest(item: pytest.Item) -> bool:
@@ -112,7 +117,13 @@ def database_url(server: Server, migrated_template: str) -> Iterator[str]:
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     engine = create_engine(
-        urlsplit(database_url)._replace(scheme="postgresql+psycopg").geturl(), poolclass=NullPool
+        urlsplit(database_url)._replace(scheme="postgresql+psycopg").geturl(), pool_pre_ping=True
     )
     yield engine
     engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[nurseries.Nursery]:
+    with temporary_folder() as folder, nurseries.nursery(folder) as nursery:
+        yield nursery

@@ -11,6 +11,7 @@ import socket
 import ssl
 import zlib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -117,16 +118,23 @@ def _inflater(encoding: str) -> zlib._Decompress | None:
 
 
 def _ssl_context(ca_file: Path | None) -> ssl.SSLContext:
+    if ca_file is None:
+        return _public_context()
     context = httpx.create_ssl_context()
-    if ca_file:
-        try:
-            context.load_verify_locations(ca_file)
-        except OSError as error:
-            raise ConfigError(
-                f"ca_file {ca_file} cannot be used: {error.strerror or error}",
-                "it must be a readable file of certificates in PEM",
-            ) from error
+    try:
+        context.load_verify_locations(ca_file)
+    except OSError as error:
+        raise ConfigError(
+            f"ca_file {ca_file} cannot be used: {error.strerror or error}",
+            "it must be a readable file of certificates in PEM",
+        ) from error
     return context
+
+
+@cache
+def _public_context() -> ssl.SSLContext:
+    """Made once: to read all public certificates takes longer than several requests."""
+    return httpx.create_ssl_context()
 
 
 def _new_client(connection: Connection, context: ssl.SSLContext) -> httpx.AsyncClient:

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,52 +16,32 @@ import pytest
 from syncer.config.values import toml_text
 from syncer.simulator import Answer, Outline, Request, Tenant
 from syncer.simulator.qualys_flow import Simulator
+from tests.nursery import ROOT, TIMEOUT, Child, Done, Nursery
 from tests.platforms import platform_of
 
-ROOT = Path(__file__).parents[2]
 SYNCER = [sys.executable, "-m", "syncer"]
-TIMEOUT = 120
-"""Seconds after which a command hangs, on however slow a machine."""
+"""The command where it needs a terminal or is read while it runs; otherwise a nursery has it sooner."""
 
 CANARY = "canary-7f3a-password"
 
 
-@dataclass(frozen=True)
-class Done:
-    """How a command ended, and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """Standard output as the one JSON document it must be."""
-        document: dict[str, Any] = json.loads(self.out)
-        return document
-
-
-class Running:
-    """A command under way."""
-
-    def __init__(self, command: list[str], env: dict[str, str], cwd: Path) -> None:
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(
-            command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True
-        )
-
-    def wait(self) -> Done:
-        """How it ended; one that hangs is killed, and fails the test."""
-        try:
-            out, err = self.process.communicate(timeout=TIMEOUT)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            raise
-        return Done(self.process.returncode, out, err)
+def execute(command: list[str], env: dict[str, str], cwd: Path) -> Done:
+    """Run a program to its end; one that hangs fails the test."""
+    done = subprocess.run(
+        command,
+        env=env,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
-class Cli:
-    """Runs `syncer` with a configuration that a test can change key by key."""
+class Configuration:
+    """A configuration that a test can change key by key, and the environment of commands that use it."""
 
     def __init__(self, folder: Path, warehouse: str) -> None:
         self.folder = folder
@@ -90,10 +69,18 @@ class Cli:
         }
         self.file.write_text("\n".join(_table(name, keys) for name, keys in tables.items()))
 
-    def start(self, *arguments: str) -> Running:
+
+class Cli(Configuration):
+    """Runs `syncer` with a configuration."""
+
+    def __init__(self, folder: Path, warehouse: str, nursery: Nursery) -> None:
+        super().__init__(folder, warehouse)
+        self._nursery = nursery
+
+    def start(self, *arguments: str) -> Child:
         """Start a command; the configuration is written first."""
         self.write()
-        return Running([*SYNCER, *arguments], self.env, self.folder)
+        return self._nursery.start(list(arguments), self.env, self.folder)
 
     def run(self, *arguments: str) -> Done:
         """Run a command to its end."""
@@ -138,9 +125,9 @@ def url(simulator: Simulator) -> Iterator[str]:
 
 
 @pytest.fixture
-def bare(tmp_path: Path, database_url: str) -> Cli:
+def bare(tmp_path: Path, database_url: str, nursery: Nursery) -> Cli:
     """A command with a warehouse and no connection."""
-    return Cli(tmp_path, database_url)
+    return Cli(tmp_path, database_url, nursery)
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.conftest import SYNCER, TIMEOUT, Cli
+from tests.acceptance.conftest import SYNCER, Configuration
+from tests.nursery import TIMEOUT
 
 LOOK = 0.1
 """Seconds between two looks at what is to become true."""
@@ -36,7 +37,7 @@ def eventually(condition: Callable[[], object], what: str = "it") -> None:
 class RunningService:
     """The service under way; `events` are its log lines so far, as documents."""
 
-    def __init__(self, cli: Cli) -> None:
+    def __init__(self, cli: Configuration) -> None:
         cli.write()
         self.process = subprocess.Popen(
             [*SYNCER, "run"],
@@ -100,7 +101,7 @@ class RunningService:
 
 
 @contextmanager
-def running(cli: Cli) -> Iterator[RunningService]:
+def running(cli: Configuration) -> Iterator[RunningService]:
     """The service while the body runs; a traceback in what it says fails the test."""
     service = RunningService(cli)
     try:

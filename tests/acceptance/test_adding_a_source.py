@@ -15,7 +15,8 @@ import pytest
 
 from syncer.simulator import Answer, Request
 from syncer.simulator.server import serving
-from tests.acceptance.conftest import ROOT, Cli, Done, Running
+from tests.acceptance.conftest import Cli, execute
+from tests.nursery import ROOT, Done
 
 FOLDER = ROOT / "tests" / "sources"
 DOCUMENT = ROOT / "docs" / "adding-a-source.md"
@@ -144,7 +145,7 @@ def cli(bare: Cli, beacon: Server) -> Iterator[Cli]:
 
 def run(cli: Cli, *arguments: str) -> Done:
     cli.write()
-    return Running([sys.executable, "-c", LAUNCH, *arguments], cli.env, cli.folder).wait()
+    return execute([sys.executable, "-c", LAUNCH, *arguments], cli.env, cli.folder)
 
 
 # The document

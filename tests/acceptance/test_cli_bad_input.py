@@ -8,7 +8,8 @@ import psycopg
 import pytest
 
 from syncer.simulator.qualys_flow import Simulator
-from tests.acceptance.conftest import CANARY, Cli, Done
+from tests.acceptance.conftest import CANARY, Cli
+from tests.nursery import Done
 
 NOBODY = "http://127.0.0.1:1"
 AWAY = f"postgresql://someone:{CANARY}@127.0.0.1:1/warehouse"

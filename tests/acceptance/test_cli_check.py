@@ -15,7 +15,8 @@ from syncer.config import parse_duration
 from syncer.simulator import Answer, Outline, Request
 from syncer.simulator.clock import Clock
 from syncer.simulator.qualys_flow import Simulator, Switches
-from tests.acceptance.conftest import CANARY, Cli, Done
+from tests.acceptance.conftest import CANARY, Cli
+from tests.nursery import Done
 from tests.servers import temporary_folder
 
 NOBODY = "http://127.0.0.1:1"

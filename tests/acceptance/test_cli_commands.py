@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -157,7 +158,7 @@ def test_an_interrupted_backfill_goes_on_where_it_was(
     cli: Cli, bench: FlowBench, simulator: Simulator
 ) -> None:
     running = cli.start("backfill", "--since", "29d", "--until", "1d")
-    Counted(simulator, 40, running.process.kill)
+    Counted(simulator, 40, running.kill)
     running.wait()
     simulator.fault = None
     read_before = bench.value("SELECT count(*) FROM history.executions WHERE steps_state = 'read'")
@@ -345,8 +346,7 @@ def test_a_demo_that_is_kept_serves_until_it_is_interrupted(bare: Cli) -> None:
         folder.chmod(0o777)
         bare.env["TMPDIR"] = str(folder)
         running = bare.start("demo", "--executions", "10", "--keep")
-        assert running.process.stdout is not None
-        lines = iter(running.process.stdout.readline, "")
+        lines = running.lines()
         url = next(
             line.split("'")[1] if "'" in line else line.split()[1]
             for line in lines
@@ -354,7 +354,7 @@ def test_a_demo_that_is_kept_serves_until_it_is_interrupted(bare: Cli) -> None:
         )
         with psycopg.connect(url) as session:
             assert session.execute("SELECT count(*) FROM history.executions").fetchone() == (50,)
-        running.process.send_signal(2)
+        running.signal(signal.SIGINT)
         assert running.wait().code == 0
         assert list(folder.iterdir()) == []
 
@@ -364,11 +364,10 @@ def test_an_interrupted_demo_leaves_nothing_behind_either(bare: Cli) -> None:
         folder.chmod(0o777)
         bare.env["TMPDIR"] = str(folder)
         running = bare.start("demo", "--executions", "500")
-        assert running.process.stdout is not None
-        for line in iter(running.process.stdout.readline, ""):
+        for line in running.lines():
             if line.startswith("syncer sync"):
                 break
-        running.process.send_signal(2)
+        running.signal(signal.SIGINT)
         assert running.wait().code == 130
         assert list(folder.iterdir()) == []
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from syncer.cli import COMMANDS
-from tests.acceptance.conftest import SYNCER, TIMEOUT, Cli
+from tests.acceptance.conftest import SYNCER, Configuration
+from tests.nursery import TIMEOUT
 
 CONFIG = """
 [warehouse]
@@ -22,14 +23,14 @@ url = "postgresql://nobody@127.0.0.1:1/none"
 
 
 @pytest.fixture
-def typist(tmp_path: Path) -> Cli:
+def typist(tmp_path: Path) -> Configuration:
     """Somebody at a prompt, with a configuration that could not be worked with."""
-    cli = Cli(tmp_path, "postgresql://nobody@127.0.0.1:1/none")
+    cli = Configuration(tmp_path, "postgresql://nobody@127.0.0.1:1/none")
     cli.file.write_text(CONFIG)
     return cli
 
 
-def run(cli: Cli, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+def run(cli: Configuration, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
     """A process that leaves the configuration as the test wrote it."""
     return subprocess.run(
         words,
@@ -42,7 +43,7 @@ def run(cli: Cli, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def offered(cli: Cli, line: str) -> list[str]:
+def offered(cli: Configuration, line: str) -> list[str]:
     """What `syncer` answers to bash's script for the last word of a line."""
     asked = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
     done = run(cli, *SYNCER, _SYNCER_COMPLETE="bash_complete", **asked)
@@ -50,23 +51,23 @@ def offered(cli: Cli, line: str) -> list[str]:
     return [word.partition(",")[2] for word in done.stdout.split()]
 
 
-def test_every_command_is_offered(typist: Cli) -> None:
+def test_every_command_is_offered(typist: Configuration) -> None:
     assert offered(typist, "syncer ") == list(COMMANDS)
     assert offered(typist, "syncer st") == ["status"]
     assert offered(typist, "syncer quarantine ") == ["list", "replay", "show"]
 
 
-def test_options_are_offered(typist: Cli) -> None:
+def test_options_are_offered(typist: Configuration) -> None:
     assert "--config" in offered(typist, "syncer --")
     assert {"--connection", "--workflow", "--for"} <= set(offered(typist, "syncer sync --"))
 
 
-def test_connections_are_offered_by_the_names_in_the_configuration(typist: Cli) -> None:
+def test_connections_are_offered_by_the_names_in_the_configuration(typist: Configuration) -> None:
     assert offered(typist, "syncer sync --connection ") == ["prod", "preview", "stage"]
     assert offered(typist, "syncer backfill --connection pr") == ["prod", "preview"]
 
 
-def test_the_configuration_named_on_the_line_is_the_one_that_counts(typist: Cli) -> None:
+def test_the_configuration_named_on_the_line_is_the_one_that_counts(typist: Configuration) -> None:
     (typist.folder / "other.toml").write_text("[connections.elsewhere]")
     assert offered(typist, "syncer --config other.toml sync --connection ") == ["elsewhere"]
 
@@ -75,7 +76,7 @@ def test_the_configuration_named_on_the_line_is_the_one_that_counts(typist: Cli)
     "content", [None, b"not [ toml", b"\xff\xfe", b"connections = 3", b"", b"[connections]\n1=2"]
 )
 def test_a_configuration_that_cannot_be_read_offers_nothing_and_says_nothing(
-    typist: Cli, content: bytes | None
+    typist: Configuration, content: bytes | None
 ) -> None:
     typist.file.unlink()
     if content is not None:
@@ -83,12 +84,12 @@ def test_a_configuration_that_cannot_be_read_offers_nothing_and_says_nothing(
     assert offered(typist, "syncer sync --connection x") == []
 
 
-def test_platforms_are_offered(typist: Cli) -> None:
+def test_platforms_are_offered(typist: Configuration) -> None:
     assert "qualys_flow" in offered(typist, "syncer demo --platform ")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_script_is_all_that_is_printed(typist: Cli, shell: str) -> None:
+def test_the_script_is_all_that_is_printed(typist: Configuration, shell: str) -> None:
     done = run(typist, *SYNCER, "completion", shell)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"_SYNCER_COMPLETE={shell}_complete" in done.stdout
@@ -96,14 +97,14 @@ def test_the_script_is_all_that_is_printed(typist: Cli, shell: str) -> None:
         subprocess.run([checker, "-n"], input=done.stdout, text=True, check=True)
 
 
-def test_another_shell_is_refused_with_those_there_are(typist: Cli) -> None:
-    done = typist.run("completion", "tcsh")
-    assert done.code == 2
-    assert "'bash', 'zsh', 'fish'" in done.err
+def test_another_shell_is_refused_with_those_there_are(typist: Configuration) -> None:
+    done = run(typist, *SYNCER, "completion", "tcsh")
+    assert done.returncode == 2
+    assert "'bash', 'zsh', 'fish'" in done.stderr
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="there is no bash here")
-def test_bash_completes_with_the_script(typist: Cli) -> None:
+def test_bash_completes_with_the_script(typist: Configuration) -> None:
     folder = typist.folder / "bin"
     folder.mkdir()
     command = folder / "syncer"

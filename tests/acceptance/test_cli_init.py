@@ -22,7 +22,8 @@ from syncer.cli.platforms import platforms
 from syncer.config import SecretText, Settings, load
 from syncer.simulator import Outline, Tenant
 from syncer.simulator.qualys_flow import Simulator
-from tests.acceptance.conftest import CANARY, SYNCER, TIMEOUT, Cli, Done
+from tests.acceptance.conftest import CANARY, SYNCER, Cli
+from tests.nursery import TIMEOUT, Done
 from tests.platforms import Platform
 from tests.platforms import platforms as every_platform
 

@@ -14,7 +14,8 @@ import pytest
 
 from syncer.simulator import Outline
 from syncer.simulator.qualys_flow import Simulator
-from tests.acceptance.conftest import SYNCER, TIMEOUT, Cli
+from tests.acceptance.conftest import SYNCER, Cli
+from tests.nursery import TIMEOUT
 
 TABLES = ("executions", "step_events", "steps", "step_io")
 

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, create_engine
 from syncer.embedded import EmbeddedServer
 from syncer.simulator import Answer, Outline, Request
 from syncer.simulator.qualys_flow import Simulator, Switches
-from tests.acceptance.conftest import Cli
+from tests.acceptance.conftest import Cli, Configuration
 from tests.acceptance.service import eventually, running
 from tests.integration.flows import FlowBench, assert_equal_to_truth, expected
 from tests.servers import temporary_folder, temporary_server
@@ -253,7 +253,7 @@ def test_it_outlives_a_warehouse_that_is_away_at_the_start_and_later(
 ) -> None:
     with temporary_server() as postgres:
         address = postgres.start()
-        cli = Cli(tmp_path, address)
+        cli = Configuration(tmp_path, address)
         cli.service = {"listen": "", "log_format": "json"}
         cli.connect("flow", simulator, url, poll="1s")
         engine = create_engine(address.replace("postgresql://", "postgresql+psycopg://"))
@@ -303,7 +303,7 @@ def test_an_embedded_server_that_was_killed_is_started_again(
     tmp_path: Path, simulator: Simulator, url: str
 ) -> None:
     with temporary_folder() as folder:
-        cli = Cli(tmp_path, "embedded")
+        cli = Configuration(tmp_path, "embedded")
         cli.warehouse["data_dir"] = str(folder / "warehouse")
         cli.service = {"listen": "", "log_format": "json"}
         cli.connect("flow", simulator, url, poll="1s")

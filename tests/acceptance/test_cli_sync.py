@@ -110,7 +110,7 @@ def test_a_process_killed_anywhere_costs_nothing_but_the_work_in_hand(
     cli: Cli, bench: FlowBench, simulator: Simulator, after: int
 ) -> None:
     running = cli.start("sync")
-    Counted(simulator, after, running.process.kill)
+    Counted(simulator, after, running.kill)
     assert running.wait().code == -signal.SIGKILL
     simulator.fault = None
     done = cli.run("sync")
@@ -123,7 +123,7 @@ def test_sigterm_ends_a_pass_in_good_order(
     cli: Cli, bench: FlowBench, simulator: Simulator, after: int
 ) -> None:
     running = cli.start("sync", "--json")
-    Counted(simulator, after, running.process.terminate)
+    Counted(simulator, after, running.terminate)
     done = running.wait()
     assert done.code == 0, done.err
     assert done.document["connections"][0]["state"] == "stopped"
@@ -136,7 +136,7 @@ def test_sigterm_ends_a_pass_in_good_order(
 
 def test_ctrl_c_leaves_with_130(cli: Cli, simulator: Simulator) -> None:
     running = cli.start("sync", "--json")
-    Counted(simulator, 5, lambda: running.process.send_signal(signal.SIGINT))
+    Counted(simulator, 5, lambda: running.signal(signal.SIGINT))
     done = running.wait()
     assert done.code == 130
     assert done.document["connections"][0]["stopped"] == "stopped by SIGINT"
@@ -152,7 +152,7 @@ def test_a_source_that_never_answers_does_not_hold_a_process_that_is_told_to_sto
     def hang(request: Request, answer: Answer) -> Answer:
         if "/executions" not in request.path:
             return answer
-        running.process.terminate()
+        running.terminate()
         return Answer(conduct="silent")
 
     simulator.fault = hang
@@ -168,7 +168,7 @@ def test_a_warehouse_that_never_answers_does_not_hold_it_either(
 
     def lock() -> None:
         db.execute("BEGIN; LOCK TABLE history.executions IN ACCESS EXCLUSIVE MODE")
-        running.process.terminate()
+        running.terminate()
 
     Counted(simulator, 10, lock)
     assert running.wait().code == 0

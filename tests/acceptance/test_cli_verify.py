@@ -128,7 +128,7 @@ def test_it_may_be_narrowed(
 
 def test_what_is_not_copied_yet_is_said_and_is_no_difference(cli: Cli, simulator: Simulator) -> None:
     running = cli.start("sync")
-    Counted(simulator, 6, running.process.kill)
+    Counted(simulator, 6, running.kill)
     running.wait()
     simulator.fault = None
     done = cli.run("verify", "--json")
@@ -167,7 +167,7 @@ def test_a_window_that_cannot_be_read_is_named_and_not_called_equal(
 def test_sigterm_ends_it_in_good_order(copied: Cli, bench: FlowBench, simulator: Simulator) -> None:
     before = bench.fingerprints()
     running = copied.start("verify", "--sample", "1000", "--json")
-    Counted(simulator, 6, running.process.terminate)
+    Counted(simulator, 6, running.terminate)
     done = running.wait()
     assert done.code == 0
     assert found(done.document)["stopped"] == "stopped by SIGTERM"
@@ -185,7 +185,7 @@ def test_a_repair_that_is_killed_is_done_by_the_next(
 ) -> None:
     db.execute("DELETE FROM history.executions WHERE execution_id = ANY(%s)", [settled[:3]])
     running = copied.start("verify", "--repair")
-    Counted(simulator, number, running.process.kill)
+    Counted(simulator, number, running.kill)
     assert running.wait().code == -signal.SIGKILL
     simulator.fault = None
     assert copied.run("verify", "--repair").code == 0

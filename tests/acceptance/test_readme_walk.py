@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from syncer.embedded import installed_programs
-from tests.acceptance.conftest import ROOT, TIMEOUT
 from tests.acceptance.service import eventually
+from tests.nursery import ROOT, TIMEOUT
 from tests.servers import Server
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

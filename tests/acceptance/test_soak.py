@@ -18,7 +18,7 @@ from sqlalchemy import Engine, create_engine
 from syncer.embedded import EmbeddedServer
 from syncer.simulator import Answer, Outline, Request
 from syncer.simulator.qualys_flow import Simulator
-from tests.acceptance.conftest import Cli
+from tests.acceptance.conftest import Configuration
 from tests.acceptance.service import RunningService, eventually, running
 from tests.integration.flows import FlowBench, assert_equal_to_truth
 from tests.servers import temporary_server
@@ -117,7 +117,7 @@ def test_after_a_stretch_of_life_the_tables_equal_the_truth(tmp_path: Path) -> N
     with temporary_server() as postgres, simulator.serve() as url:
         address = postgres.start()
         engine = create_engine(address.replace("postgresql://", "postgresql+psycopg://"))
-        cli = Cli(tmp_path, address)
+        cli = Configuration(tmp_path, address)
         cli.service = {"listen": "", "log_format": "json"}
         cli.connect("flow", simulator, url, poll="2s", sweep="15s", lookback="5m")
         life, bench = Life(simulator), FlowBench(engine)

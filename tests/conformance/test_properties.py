@@ -7,14 +7,13 @@ shown so far; in the end all is calm, and the copy must be the world.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from random import Random
 from typing import Any
 from uuid import uuid4
 
-import pytest
 from hypothesis import HealthCheck, Phase
 from hypothesis import seed as with_seed
 from hypothesis import settings as examples
@@ -27,7 +26,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine
 
 from tests.conformance.copies import Copy
 from tests.conformance.living import EVENTS, LOOKBACK, SETTLE, LivingWorld
@@ -133,7 +132,7 @@ class History(RuleBasedStateMachine):
         if self.world.went:  # what still runs of a deleted workflow may be found again, once
             self._calm()
         before = self.copy.fingerprints()
-        self._calm()
+        self._clean_pass()  # the pauses go on: steps that the source does not have yet are not asked for each time
         assert self.copy.fingerprints() == before
         self.happened["read again"] += 1
 
@@ -161,8 +160,11 @@ class History(RuleBasedStateMachine):
 
     def _calm(self) -> None:
         """One clean pass, the wait and the pauses being over."""
-        self.shared.skew = timedelta(0)
         self._passes(timedelta(0))
+        self._clean_pass()
+
+    def _clean_pass(self) -> None:
+        self.shared.skew = timedelta(0)
         reports = self._run([PLANS["sync"]], [None], 0, lively=False)
         assert all(report.is_complete for report in reports), reports
 
@@ -196,14 +198,6 @@ class History(RuleBasedStateMachine):
                 )
 
 
-@pytest.fixture
-def pooled(engine: Engine) -> Iterator[Engine]:
-    """The warehouse with connections that stay open, for many short transactions."""
-    pool = create_engine(engine.url)
-    yield pool
-    pool.dispose()
-
-
 def explored(engine: Engine, *, count: int, seed: int, length: int = 8) -> Counter[str]:
     """Try so many histories of so many steps; returns what happened in them how often."""
     happened: Counter[str] = Counter()
@@ -223,6 +217,6 @@ def explored(engine: Engine, *, count: int, seed: int, length: int = 8) -> Count
     return happened
 
 
-def test_every_promise_holds_whatever_happens(pooled: Engine) -> None:
-    happened = explored(pooled, count=COUNT, seed=SEED)
+def test_every_promise_holds_whatever_happens(engine: Engine) -> None:
+    happened = explored(engine, count=COUNT, seed=SEED)
     assert not FULL or all(happened[each] for each in EVERYTHING), "every mishap and every race happened"

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from syncer.embedded import EmbeddedServer
+from tests.nursery import Nursery
 from tests.platforms import Platform, platforms
 from tests.servers import temporary_folder
-from tests.torture.crash_nursery import nursery
 from tests.torture.crash_ward import Begin, Case, Cases, Ward, first_pass, later_pass, no_schema
 from tests.torture.table import FULL
 
@@ -33,12 +33,12 @@ def _lasting_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def ward() -> Iterator[Ward]:
-    with temporary_folder() as folder, nursery(folder) as children:
+def ward(nursery: Nursery) -> Iterator[Ward]:
+    with temporary_folder() as folder:
         postgres = EmbeddedServer(folder / "warehouse", settings=UNHARMED_BY_CRASHES, port=_lasting_port())
         postgres.start()
         try:
-            yield Ward(postgres, children, folder)
+            yield Ward(postgres, nursery, folder)
         finally:
             postgres.stop()
 

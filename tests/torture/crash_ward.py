@@ -23,15 +23,15 @@ from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 import psycopg
-from sqlalchemy import NullPool, create_engine
+from sqlalchemy import create_engine
 
 from syncer.embedded import EmbeddedServer
 from syncer.simulator import Answer, Outline, Request, Tenant
 from syncer.warehouse import migrate
-from tests.acceptance.conftest import TIMEOUT, Cli, Done
+from tests.acceptance.conftest import Cli
+from tests.nursery import TIMEOUT, Child, Done, Nursery
 from tests.platforms import Platform, platform_of, platforms
 from tests.servers import Server
-from tests.torture.crash_nursery import Child, Nursery
 from tests.torture.crash_promises import (
     Content,
     Progress,
@@ -153,7 +153,7 @@ class Case:
     def trial(self) -> Iterator[Trial]:
         """A copy of the warehouse, a wire to it, and commands that use both."""
         with self.ward.server.new_database(self.template) as url, Wire(url).open() as wire:
-            cli = Cli(self.ward.folder, wire.url)
+            cli = Cli(self.ward.folder, wire.url, self.ward.nursery)
             cli.connect("flow", self.simulator, self.source, **KEYS, **self.changes)
             trial = Trial(self, cli, wire, url)
             try:
@@ -223,7 +223,7 @@ class Trial:
         self.wire = wire
         self.url = url
         self.engine = create_engine(
-            urlsplit(url)._replace(scheme="postgresql+psycopg").geturl(), poolclass=NullPool
+            urlsplit(url)._replace(scheme="postgresql+psycopg").geturl(), pool_pre_ping=True
         )
         self.before: Progress | None = None
         self.done = Done(0, "", "")
@@ -231,8 +231,7 @@ class Trial:
 
     def start(self, *arguments: str) -> Child:
         """Start a command through the wire."""
-        self.cli.write()
-        child = self.case.ward.nursery.start(list(arguments), self.cli.env, self.cli.folder)
+        child = self.cli.start(*arguments)
         self._children.append(child)
         return child
 
@@ -343,10 +342,9 @@ def first_pass(ward: Ward, platform: Platform, **changes: object) -> Iterator[Ca
 def later_pass(ward: Ward, platform: Platform, **changes: object) -> Iterator[Case]:
     """A command that finds a copy, and much that has changed since."""
     with _source(platform, OUTLINE) as (simulator, source), ward.server.new_database() as url:
-        cli = Cli(ward.folder, url)
+        cli = Cli(ward.folder, url, ward.nursery)
         cli.connect("flow", simulator, source, **KEYS, **changes)
-        cli.write()
-        done = ward.nursery.start(["sync"], cli.env, cli.folder).wait()
+        done = cli.run("sync")
         assert done.code == 0, done.err
         _let_live(simulator)
         yield _learned(Case(ward, simulator, source, _name_of(url), changes))

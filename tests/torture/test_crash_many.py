@@ -8,8 +8,8 @@ import pytest
 
 from syncer.simulator import Outline
 from tests.acceptance.service import eventually
+from tests.nursery import Child
 from tests.platforms import Platform, platforms
-from tests.torture.crash_nursery import Child
 from tests.torture.crash_promises import content, differing, progress, went_back
 from tests.torture.crash_ward import Case, Instant, Trial, Ward, no_schema
 from tests.torture.table import FULL, SEED, note

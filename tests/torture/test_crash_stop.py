@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 
-from tests.torture.crash_nursery import Child
+from tests.nursery import Child
 from tests.torture.crash_ward import Case, Instant, Trial
 from tests.torture.table import FULL, note
 

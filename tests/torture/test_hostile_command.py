@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import Engine
 
 from syncer.simulator import KINDS, Outline, Tenant
-from tests.acceptance.conftest import Cli, Done, Running
+from tests.acceptance.conftest import Cli, execute
+from tests.nursery import Done, Nursery
 from tests.platforms import Platform, each_platform, platforms
 from tests.torture.hostile import everywhere
 from tests.torture.judge import judge
@@ -51,8 +52,8 @@ def url(simulator: Tenant) -> Iterator[str]:
 
 
 @pytest.fixture
-def cli(tmp_path: Path, database_url: str, simulator: Tenant, url: str) -> Cli:
-    cli = Cli(tmp_path, database_url)
+def cli(tmp_path: Path, database_url: str, nursery: Nursery, simulator: Tenant, url: str) -> Cli:
+    cli = Cli(tmp_path, database_url, nursery)
     cli.connect("flow", simulator, url, max_response_bytes=MAX_RESPONSE, timeout="5s", page_size=20)
     return cli
 
@@ -60,7 +61,7 @@ def cli(tmp_path: Path, database_url: str, simulator: Tenant, url: str) -> Cli:
 def measured(cli: Cli) -> int:
     """Bytes of memory that one pass took at most."""
     cli.write()
-    done = Running([sys.executable, "-c", MEASURED, "sync"], cli.env, cli.folder).wait()
+    done = execute([sys.executable, "-c", MEASURED, "sync"], cli.env, cli.folder)
     assert "Traceback" not in done.err, done.err
     return 1024 * int(done.err.rpartition("VmHWM ")[2].split()[0])
 

@@ -17,7 +17,8 @@ import psycopg
 import pytest
 
 from syncer.simulator import Outline
-from tests.acceptance.conftest import ROOT, SYNCER, Cli
+from tests.acceptance.conftest import SYNCER, Configuration
+from tests.nursery import ROOT
 from tests.platforms import Platform, platforms
 from tests.servers import temporary_server
 from tests.torture.table import FULL
@@ -33,7 +34,7 @@ LOOK = 0.02
 """Seconds between two looks at a process' memory."""
 
 
-class Measured(Cli):
+class Measured(Configuration):
     """Runs the command and tells its peak."""
 
     def peak(self, *arguments: str) -> int:

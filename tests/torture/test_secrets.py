@@ -25,8 +25,9 @@ from syncer.simulator import Outline
 from syncer.simulator.payloads import PLANTED_SECRET
 from syncer.simulator.qualys_flow import Credentials, Simulator
 from syncer.warehouse import migrate
-from tests.acceptance.conftest import Cli, Done
+from tests.acceptance.conftest import Cli
 from tests.acceptance.service import eventually, running
+from tests.nursery import Done, Nursery
 from tests.servers import QUICK, temporary_folder
 from tests.torture.gossip import LIMIT, Gossip, document, payloads
 from tests.torture.secrets_hunt import files, harmless, leaks, raw_bytes, secret, shows_harmless
@@ -121,9 +122,9 @@ def simulator() -> Simulator:
     return simulator
 
 
-def configured(folder: Path, simulator: Simulator, url: str, address: str) -> Cli:
+def configured(nursery: Nursery, folder: Path, simulator: Simulator, url: str, address: str) -> Cli:
     """Two connections, one for each way to sign in, their secrets in the environment, in a file and in the text."""
-    cli = Cli(folder, address)
+    cli = Cli(folder, address, nursery)
     cli.service = {"listen": "", "log_format": "json"}
     plain = {"max_payload_bytes": LIMIT, "max_response_bytes": 3_000_000, "variables": True, "poll": "1s"}
     cli.connect("flow", simulator, url, **plain)
@@ -215,11 +216,11 @@ def states(url: str) -> Counter[str]:
 
 
 def test_no_secret_turns_up_in_anything_the_daemon_says_or_stores(
-    simulator: Simulator, tmp_path: Path
+    simulator: Simulator, nursery: Nursery, tmp_path: Path
 ) -> None:
     gossip, heard = Gossip(), Heard()
     with temporary_folder() as folder, warehouse(folder) as (server, address), simulator.serve() as url:
-        cli = configured(tmp_path, simulator, url, address)
+        cli = configured(nursery, tmp_path, simulator, url, address)
         simulator.fault = gossip
         use(cli, heard)
         serve(cli, heard, simulator)

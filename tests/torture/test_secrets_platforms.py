@@ -14,6 +14,7 @@ import psycopg
 from syncer.config import SecretText
 from syncer.simulator import Answer, Outline, Request, Tenant
 from tests.acceptance.conftest import Cli
+from tests.nursery import Nursery
 from tests.platforms import Platform, each_platform
 from tests.torture.gossip import Gossip, document
 from tests.torture.secrets_hunt import harmless, leaks, opened, raw_bytes, secret, shows_harmless
@@ -57,13 +58,13 @@ def everything(address: str) -> bytes:
 
 
 def test_what_is_told_in_confidence_is_neither_said_nor_stored(
-    platform: Platform, database_url: str, tmp_path: Path
+    platform: Platform, database_url: str, nursery: Nursery, tmp_path: Path
 ) -> None:
     simulator = platform.simulate(Outline(workflows=12, executions=6, running=1, steps=3, days=5))
     plant(platform, simulator)
     simulator.fault = told = Told()
     with simulator.serve() as url:
-        cli = Cli(tmp_path, database_url)
+        cli = Cli(tmp_path, database_url, nursery)
         cli.connect("flow", simulator, url)
         said = [cli.run("--debug", *command.split()) for command in COMMANDS]
     auth, _ = platform.auth(simulator)

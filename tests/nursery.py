@@ -1,27 +1,59 @@
 """Commands as real processes, born quickly: a parent that has imported everything forks one for each.
 
-`python -m tests.torture.crash_nursery` is that parent; it is told what to start on standard input, and tells who was
+`python -m tests.nursery` is that parent; it is told what to start on standard input, and tells who was
 born and who died on standard output, a JSON document a line. Invariant: a child is as if started by itself: its own
 arguments, environment, folder, signals and output. It must not know what a command does.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
+import pkgutil
 import select
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.conftest import ROOT, TIMEOUT, Done
+from syncer import cli, sources
+
+ROOT = Path(__file__).parents[1]
+TIMEOUT = 120
+"""Seconds after which a command hangs, on however slow a machine."""
+
+FROM_THE_START = {"LANG": "C.UTF-8", "PYTHONWARNINGS": "error"}
+"""Variables that are only heeded when a process begins, as the parent has them."""
+
+_HEEDED_ONCE = (*FROM_THE_START, "PYTHONIOENCODING", "COLUMNS")
+"""With one of these otherwise a child begins anew."""
+
+_LOOK = 0.02
+"""Seconds between two looks at what a command has printed."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Standard output as the one JSON document it must be."""
+        document: dict[str, Any] = json.loads(self.out)
+        return document
 
 
 class Child:
@@ -64,6 +96,18 @@ class Child:
         """Whether it has ended."""
         return self._died.is_set()
 
+    def lines(self) -> Iterator[str]:
+        """What it prints, line by line until it has ended."""
+        with self._out.open("rb") as out:
+            line = b""
+            while not self.is_over or out.tell() < self._out.stat().st_size:
+                line += out.readline()
+                if line.endswith(b"\n"):
+                    yield line.decode()
+                    line = b""
+                else:
+                    time.sleep(_LOOK)
+
     def wait(self) -> Done:
         """How it ended; one that hangs is killed, and fails the test."""
         if not self._died.wait(TIMEOUT):
@@ -79,7 +123,7 @@ class Nursery:
         self._folder = folder
         self._parent = subprocess.Popen(
             [sys.executable, "-m", __name__],
-            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"},
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)} | FROM_THE_START,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -93,6 +137,7 @@ class Nursery:
         """Start `syncer` with these arguments."""
         number = len(self._children)
         out, err = self._folder / f"{number}.out", self._folder / f"{number}.err"
+        out.touch()
         self._children.append(Child(out, err))
         order = {
             "number": number,
@@ -138,13 +183,20 @@ def nursery(folder: Path) -> Iterator[Nursery]:
         made.close()
 
 
-PRELOADED = ("syncer.cli.sync", "syncer.cli.migrate", "syncer.service", "alembic.command", "psycopg")
+def _preload() -> None:
+    """Import what commands import, each of which costs a second otherwise."""
+    for package in (cli, sources):
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+    for name in ("syncer.service", "alembic.command"):
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # else every child looks through all of that when it ends
 
 
 def main() -> None:
     """Give birth until standard input ends."""
-    for name in PRELOADED:
-        importlib.import_module(name)
+    _preload()
     woken, waker = os.pipe()
     os.set_blocking(waker, False)
     signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
@@ -200,6 +252,8 @@ def _become(order: dict[str, Any]) -> None:
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["env"])
+    if any(os.environ.get(name) != FROM_THE_START.get(name) for name in _HEEDED_ONCE):
+        os.execv(sys.executable, [sys.executable, "-m", "syncer", *order["arguments"]])
     sys.argv = ["syncer", *order["arguments"]]
     from syncer.cli import main as command
 
