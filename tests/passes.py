@@ -63,6 +63,17 @@ def settings(**changes: Any) -> Connection:
     return Connection(**{**fixed, "auth": Nothing(), "options": Nothing(), **changes})
 
 
+class HurriedWriter(Writer):
+    """The warehouse, whose time passes with that of everybody else, from one pass to the next as well."""
+
+    def __init__(self, engine: Engine, clock: Clock, slept: timedelta) -> None:
+        super().__init__(engine, clock.monotonic)
+        self._before = slept
+
+    def now(self) -> datetime:
+        return super().now() + self._before
+
+
 class Bench:
     """One warehouse, and as many passes over a source as a test wants, each as a process of its own would make it."""
 

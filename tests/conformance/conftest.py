@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import Engine
 
 from syncer.sync import Report, sync
+from syncer.writer import Writer
 from tests.conformance.toys import TOYS, Toy, World
-from tests.passes import Bench, FakeTime, Work, settings
+from tests.passes import Bench, FakeTime, HurriedWriter, Work, settings
 
 
 class ToyBench(Bench):
@@ -18,6 +19,10 @@ class ToyBench(Bench):
     def __init__(self, engine: Engine) -> None:
         self.time = FakeTime()
         super().__init__(engine, self.time.clock())
+
+    def writer(self) -> Writer:
+        """The way to the warehouse in time that was slept away."""
+        return HurriedWriter(self.engine, self.clock, self.time.slept)
 
     def run(self, source: Toy, work: Work = sync, **changes: Any) -> Report:
         """Make one pass over a toy."""

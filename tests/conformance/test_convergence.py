@@ -83,8 +83,6 @@ class Tenant:
     def let_leases_run_out(self) -> None:
         """Let the minute be over for which a process that died holds what it held."""
         with self.bench.engine.begin() as db:
-            # A pass that slept believes to be later than the warehouse, which nobody can hurry, tells the next one.
-            db.exec_driver_sql("UPDATE history.executions SET _asked_at = now() WHERE _asked_at > now()")
             db.exec_driver_sql("UPDATE syncer.leases SET until = now() - interval '1 second'")
 
 

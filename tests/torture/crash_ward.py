@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 import psycopg
-from sqlalchemy import create_engine
+from sqlalchemy import NullPool, create_engine
 
 from syncer.embedded import EmbeddedServer
 from syncer.simulator import Answer, Outline, Request, Tenant
@@ -222,8 +222,9 @@ class Trial:
         self.cli = cli
         self.wire = wire
         self.url = url
+        # Without a pool: whoever is connected, beside the one who looks, is a client that has died.
         self.engine = create_engine(
-            urlsplit(url)._replace(scheme="postgresql+psycopg").geturl(), pool_pre_ping=True
+            urlsplit(url)._replace(scheme="postgresql+psycopg").geturl(), poolclass=NullPool
         )
         self.before: Progress | None = None
         self.done = Done(0, "", "")

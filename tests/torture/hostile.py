@@ -20,7 +20,7 @@ from syncer.simulator import Tenant as Simulated
 from syncer.sync import Report, backfill, sync
 from syncer.writer import Writer
 from tests.integration.flows import FlowBench
-from tests.passes import Work
+from tests.passes import HurriedWriter, Work
 from tests.torture.crash_promises import broken_promises, progress, went_back
 from tests.torture.judge import combined, differences
 from tests.torture.table import note
@@ -68,17 +68,6 @@ class Hurried:
         )
 
 
-class HurriedWriter(Writer):
-    """The warehouse, whose time passes with that of everybody else, from one pass to the next as well."""
-
-    def __init__(self, engine: Engine, clock: Clock, slept: float) -> None:
-        super().__init__(engine, clock.monotonic)
-        self._before = timedelta(seconds=slept)
-
-    def now(self) -> datetime:
-        return super().now() + self._before
-
-
 class HostileBench(FlowBench):
     """One warehouse and one source that cannot be relied on."""
 
@@ -107,7 +96,7 @@ class HostileBench(FlowBench):
 
     def writer(self) -> Writer:
         """The way to the warehouse in hurried time."""
-        return HurriedWriter(self.engine, self.clock, self.time.slept)
+        return HurriedWriter(self.engine, self.clock, timedelta(seconds=self.time.slept))
 
     def until(self, happened: Callable[[], bool], *, at_least: int = 1, **changes: Any) -> list[Report]:
         """Passes until everything that is to happen has happened, and so many at least."""
