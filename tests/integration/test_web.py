@@ -25,7 +25,8 @@ ANYWHERE = ("127.0.0.1", 0)
 
 @pytest.fixture
 def service(engine: Engine) -> FakeService:
-    return FakeService(engine)
+    # Without a pool: a look that is left behind may end after the pool, and nobody would close its session.
+    return FakeService(create_engine(engine.url, poolclass=NullPool))
 
 
 @pytest.fixture
