@@ -12,18 +12,7 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from syncer.cli.app import Exit
-from syncer.cli.output import (
-    add_row,
-    error_document,
-    length,
-    out,
-    plural,
-    say,
-    say_error,
-    say_json,
-    shown,
-    table,
-)
+from syncer.cli.output import add_row, error_document, out, say, say_error, say_json, shown, table
 from syncer.cli.passes import Pass
 from syncer.cli.stopping import Stop
 from syncer.config import Connection
@@ -32,6 +21,7 @@ from syncer.model import Window
 from syncer.plan import days
 from syncer.sources import Source
 from syncer.sync import Estimate
+from syncer.words import length, plural
 
 _NAMES = text("SELECT workflow_id, name FROM history.workflows WHERE connection_id = :connection")
 

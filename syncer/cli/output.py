@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from syncer.errors import SyncerError
+from syncer.words import length
 
 WIDE = 160
 """Columns of a table that goes to a file or a pipe, which have no width of their own."""
@@ -127,19 +128,3 @@ def shown(value: object) -> str:
             return length(value)
         case _:
             return clean(str(value))
-
-
-def length(duration: timedelta) -> str:
-    """A length of time in its two largest units: 3d 4h, 12m, 45s."""
-    rest = max(round(duration.total_seconds()), 0)
-    parts: list[tuple[int, str]] = []
-    for unit, seconds in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
-        count, rest = divmod(rest, seconds)
-        if count or parts:
-            parts.append((count, unit))
-    return " ".join(f"{count}{unit}" for count, unit in parts[:2] if count) or "0s"
-
-
-def plural(count: int, noun: str) -> str:
-    """1 window, 2 windows."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -17,8 +17,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from syncer.cli.output import err, length
+from syncer.cli.output import err
 from syncer.sync import Report
+from syncer.words import length
 
 EVERY = 15.0
 """Seconds between log lines where there is no terminal."""

@@ -18,12 +18,13 @@ from sqlalchemy import Engine
 
 from syncer.cli.app import App, Exit
 from syncer.cli.options import connection_option, json_option, to_duration
-from syncer.cli.output import add_row, err, note, out, plural, say, say_json, shown, table
+from syncer.cli.output import add_row, err, note, out, say, say_json, shown, table
 from syncer.cli.warehouse import ready
 from syncer.config import Settings, format_duration
 from syncer.errors import ConfigError
 from syncer.load.purge import stored_connections
 from syncer.sync.purge import Purged, purge, would_purge
+from syncer.words import plural
 from syncer.writer import Writer
 
 BEYOND = timedelta(days=7)

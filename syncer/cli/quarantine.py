@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from syncer.cli.app import App, Exit
 from syncer.cli.options import connection_option, json_option
-from syncer.cli.output import add_row, clean, out, plural, say, say_error, say_json, shown, table
+from syncer.cli.output import add_row, clean, out, say, say_error, say_json, shown, table
 from syncer.cli.passes import Pass, conduct
 from syncer.cli.stopping import Stop
 from syncer.cli.warehouse import reached
@@ -24,6 +24,7 @@ from syncer.state.quarantine import find_records, open_records
 from syncer.sync import Session
 from syncer.sync.replay import Replayed, replay
 from syncer.warehouse import check_version
+from syncer.words import plural
 
 Row = dict[str, Any]
 

@@ -6,7 +6,6 @@ Invariant: the first line is the verdict; what needs a person comes before what 
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -20,14 +19,15 @@ from rich.text import Text
 from sqlalchemy import Engine
 
 from syncer.cli.app import App, Exit
-from syncer.cli.needs import Need, called, needs
 from syncer.cli.options import json_option
-from syncer.cli.output import add_row, clean, length, out, plural, say_json, shown, table
+from syncer.cli.output import add_row, clean, out, say_json, shown, table
 from syncer.cli.warehouse import reached
 from syncer.config import Settings
 from syncer.errors import WarehouseError
-from syncer.state.standing import PACE_OVER, Row, Standing, standings
+from syncer.state.needs import Need, called, needs
+from syncer.state.standing import PACE_OVER, Row, Standing, holders, is_behind, pressing, standings
 from syncer.warehouse import check_version, current
+from syncer.words import length, plural
 
 EVERY = 2.0
 """Seconds between two looks with --watch."""
@@ -96,7 +96,7 @@ def _look(engine: Engine, settings: Settings) -> Look:
     with engine.connect() as db:
         db.execution_options(isolation_level="REPEATABLE READ")
         found = standings(db, settings.connections)
-    return Look(now, found, needs(found, settings, now), unusable)
+    return Look(now, found, needs(found, settings.connections, settings.broken, now), unusable)
 
 
 def _document(look: Look) -> dict[str, object]:
@@ -195,7 +195,7 @@ def _outcome(run: Row, now: datetime) -> str:
 def _partitions(each: Standing, now: datetime, *, is_all: bool) -> RenderableType:
     if not each.partitions:
         return Text(NOTHING_YET)
-    rows = each.partitions if is_all else _pressing(each.followed)
+    rows = each.partitions if is_all else pressing(each.followed, ROWS, LINES)
     columns = _columns(out.width)
     made = table(*columns, right=columns[1:])
     for row in rows:
@@ -233,26 +233,6 @@ def _name(row: Row) -> Text:
     return name
 
 
-def _pressing(rows: Sequence[Row]) -> Sequence[Row]:
-    """All rows if they are few, else those that matter most: in error, behind, with work left."""
-    if len(rows) <= ROWS:
-        return rows
-    return sorted(rows, key=_pressure, reverse=True)[: max(min(sum(map(_is_behind, rows)), ROWS), LINES)]
-
-
-def _is_behind(row: Row) -> bool:
-    return any(_pressure(row)[:3])
-
-
-def _pressure(row: Row) -> tuple[bool, float, int, float]:
-    return (
-        row["last_error"] is not None,
-        row["backlog_seconds"] or 0,
-        row["steps_due"],
-        row["lag_seconds"] or 0,
-    )
-
-
 # What is to be known besides
 
 
@@ -276,7 +256,7 @@ def _remarks(each: Standing, now: datetime, *, is_all: bool) -> Iterator[Text]:
         yield _remark("last run", each.last_run["error"], "red")
     if (each.backlog_windows or each.steps_due) and _is_measured(each, now):
         yield _remark("pace", _pace(each), "cyan")
-    yield from _listed("at work", list(_holders(each.leases)), "green")
+    yield from _listed("at work", list(holders(each.leases)), "green")
 
 
 def _budget(limit: Row) -> str:
@@ -288,10 +268,10 @@ def _budget(limit: Row) -> str:
 
 def _omitted(each: Standing) -> Iterator[Text]:
     """How many rows the table leaves out."""
-    shown_rows = _pressing(each.followed)
+    shown_rows = pressing(each.followed, ROWS, LINES)
     hidden = len(each.followed) - len(shown_rows)
     if hidden:
-        behind = sum(map(_is_behind, each.followed)) - sum(map(_is_behind, shown_rows))
+        behind = sum(map(is_behind, each.followed)) - sum(map(is_behind, shown_rows))
         state = f"{behind:,} of them with work left" if behind else "all of them well"
         yield Text(f"and {plural(hidden, 'more workflow')}, {state}: see --all", style="dim")
     left = [row for row in each.partitions if not row["is_followed"]]
@@ -334,14 +314,3 @@ def _disagreement(row: Row) -> str:
 
 def _error(row: Row, now: datetime) -> str:
     return f"{called(row)}: {row['last_error']} ({length(now - row['last_error_at'])} ago)"
-
-
-def _holders(leases: Sequence[Row]) -> Iterator[str]:
-    """Each process with what it works on."""
-    held: defaultdict[str, list[str]] = defaultdict(list)
-    for row in leases:
-        held[row["owner"]].append(" ".join(filter(None, (row["stream"], row["partition"], row["lane"]))))
-    for owner, parts in sorted(held.items()):
-        host, _, process = owner.partition("/")
-        more = f", and {len(parts) - 2:,} more" if len(parts) > 2 else ""
-        yield f"{host}, process {process.partition('/')[0]}: {', '.join(parts[:2])}{more}"

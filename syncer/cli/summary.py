@@ -12,20 +12,11 @@ from typing import Any
 from rich.text import Text
 
 from syncer.cli.app import Exit
-from syncer.cli.output import (
-    add_row,
-    clean,
-    error_document,
-    out,
-    plural,
-    say,
-    say_error,
-    say_json,
-    table,
-)
+from syncer.cli.output import add_row, clean, error_document, out, say, say_error, say_json, table
 from syncer.cli.passes import Pass
 from syncer.cli.stopping import Stop
 from syncer.errors import ConfigError
+from syncer.words import plural
 
 ROWS = ("workflows", "executions", "step_events", "steps", "step_io")
 STYLES = {"done": "green", "partial": "yellow", "stopped": "yellow", "failed": "red"}

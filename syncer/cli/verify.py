@@ -15,18 +15,7 @@ from rich.text import Text
 
 from syncer.cli.app import App, Exit
 from syncer.cli.options import connection_option, for_option, json_option, to_moment, workflow_option
-from syncer.cli.output import (
-    add_row,
-    clean,
-    error_document,
-    out,
-    plural,
-    say,
-    say_error,
-    say_json,
-    shown,
-    table,
-)
+from syncer.cli.output import add_row, clean, error_document, out, say, say_error, say_json, shown, table
 from syncer.cli.passes import Pass, conduct
 from syncer.cli.stopping import Stop
 from syncer.cli.summary import exit_code
@@ -34,6 +23,7 @@ from syncer.cli.warehouse import ready
 from syncer.model import Window
 from syncer.sync.differences import Difference, Kind, Verified
 from syncer.sync.verify import SAMPLE, verify
+from syncer.words import plural
 
 SHOWN = 20
 """Differences, and failures, of a connection that a person is shown one by one."""

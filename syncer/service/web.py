@@ -1,4 +1,4 @@
-"""/healthz, /readyz and /metrics, answered from a thread of their own.
+"""The status page, /healthz, /readyz and /metrics, answered from a thread of their own.
 
 Invariant: they answer while the service's loop is stuck or the warehouse hangs, and nothing asked here keeps the
 process from ending. It must not know how anything is synced: it reads `Vitals`.
@@ -12,23 +12,25 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from threading import Thread
 from typing import Generic, TypeVar
 
 import structlog
 import uvicorn
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from syncer.errors import SyncerError, WarehouseError, unexpected
 from syncer.service.metrics import CONTENT_TYPE, Metrics
+from syncer.service.page import HOURS, SCRIPT, STYLE, Look, rendered
 from syncer.service.vitals import Vitals
-from syncer.state.standing import Standing, standings
+from syncer.state.standing import Standing, landed, standings
 from syncer.warehouse import check_version
 
 STUCK_AFTER = 30.0
@@ -39,6 +41,9 @@ READY_WITHIN = 4.0
 
 METRICS_WITHIN = 8.0
 """Seconds that figures from the warehouse are waited for; Prometheus gives up after 10."""
+
+PAGE_WITHIN = 8.0
+"""Seconds after which the page shows what is known without the warehouse."""
 
 ABANDONED_AFTER = 20
 """Seconds after which PostgreSQL gives up a statement of ours."""
@@ -51,6 +56,7 @@ STOP_WITHIN = 2.0
 
 INDEX = """\
 syncer
+  /         in a browser: how far everything is copied, and what there is to do
   /healthz  whether the process lives and its loop turns
   /readyz   whether the warehouse answers and its schema is current
   /metrics  figures for Prometheus
@@ -58,7 +64,8 @@ syncer
 
 HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
@@ -130,6 +137,8 @@ def application(vitals: Vitals) -> ASGIApp:
     answers = _Answers(vitals)
     routes = [
         Route("/", answers.index),
+        Route("/page.css", answers.style),
+        Route("/page.js", answers.script),
         Route("/healthz", answers.healthz),
         Route("/readyz", answers.readyz),
         Route("/metrics", answers.metrics),
@@ -164,9 +173,30 @@ class _Answers:
         self._metrics = Metrics(vitals)
         self._ready = Kept(lambda: check(vitals))
         self._standings = Kept(lambda: look(vitals))
+        self._landed = Kept(lambda: look_back(vitals))
 
-    async def index(self, _request: Request) -> Response:
-        return PlainTextResponse(INDEX)
+    async def index(self, request: Request) -> Response:
+        if "text/html" not in request.headers.get("accept", ""):
+            return PlainTextResponse(INDEX)
+        try:
+            page = rendered(self._vitals, datetime.now(UTC), await self._look())
+        except SyncerError as error:
+            page = rendered(self._vitals, datetime.now(UTC), trouble=error)
+        return HTMLResponse(page)
+
+    async def _look(self) -> Look:
+        try:
+            async with asyncio.timeout(PAGE_WITHIN):
+                known = await self._standings.value(PAGE_WITHIN)
+                return Look(known, await self._landed.value(PAGE_WITHIN))
+        except TimeoutError:
+            raise WarehouseError(f"it does not answer within {PAGE_WITHIN:.0f} seconds") from None
+
+    async def style(self, _request: Request) -> Response:
+        return Response(STYLE, media_type="text/css")
+
+    async def script(self, _request: Request) -> Response:
+        return Response(SCRIPT, media_type="text/javascript")
 
     async def healthz(self, _request: Request) -> Response:
         idle = self._vitals.idle()
@@ -207,10 +237,22 @@ def check(vitals: Vitals) -> None:
 def look(vitals: Vitals) -> list[Standing]:
     """How far every connection is copied; raises WarehouseError where the warehouse does not say."""
     connections = {each.name: each.connection for each in vitals.pollers()}
+    with _snapshot(vitals) as db:
+        return standings(db, connections, others=False)
+
+
+def look_back(vitals: Vitals) -> dict[str, list[int]]:
+    """What has landed by hour, of every connection; raises WarehouseError where the warehouse does not say."""
+    with _snapshot(vitals) as db:
+        return {each.name: landed(db, each.name, HOURS) for each in vitals.pollers()}
+
+
+@contextmanager
+def _snapshot(vitals: Vitals) -> Iterator[Connection]:
     with _engine(vitals).connect() as db:
         db.execution_options(isolation_level="REPEATABLE READ")
         db.execute(text(f"SET LOCAL statement_timeout = {1000 * ABANDONED_AFTER}"))
-        return standings(db, connections, others=False)
+        yield db
 
 
 def _engine(vitals: Vitals) -> Engine:

@@ -6,7 +6,7 @@ Invariant: it only reads, and asks nothing that grows with the settled history. 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -41,8 +41,10 @@ class Standing(Struct, kw_only=True):
     they stand in `partitions` and count nowhere else. `seconds_until_deletion` is that of the oldest that is not
     copied: history, ended executions whose steps are due or failed, the rows behind a watermark; None if there is
     nothing, or no configuration that says how far back the source serves. `limit` is what the source told, with the
-    requests made of it lately by purpose. `history_began_at` is when the oldest open
-    span of history was found. `failing_since` is when the first of the runs began that have failed since one got on.
+    requests made of it lately by purpose. `history_began_at` is when the oldest open span of history was found,
+    `history_copied` the share (0 to 1) of the open spans that is copied, None without any. `seconds_left` is how long
+    what is late takes at the present pace; None where nothing is late, before the pace was measured for an hour, and
+    where it does not get less. `failing_since` is when the first of the runs began that have failed since one got on.
     """
 
     connection: str
@@ -66,6 +68,8 @@ class Standing(Struct, kw_only=True):
     backlog_seconds: float
     backlog_windows: int
     history_began_at: datetime | None
+    history_copied: float | None
+    seconds_left: float | None
     disputed_windows: int
     lost_windows: int
     seconds_until_deletion: float | None
@@ -122,11 +126,12 @@ _PARTITIONS = """
 SELECT f.partition, f.workflow_name, f.watermark_at, f.lag_seconds, f.complete_from, f.settled_until,
   f.open_executions, f.steps_due, b.backlog_seconds, f.last_success_at, f.last_error, f.last_error_at,
   w.missing_reason, coalesce(b.backlog_windows, 0) AS backlog_windows, b.backlog_from, b.backlog_until,
-  b.backlog_began_at
+  b.backlog_began_at, b.backlog_copied_seconds
 FROM history.sync_freshness f
 LEFT JOIN history.workflows w ON w.connection_id = f.connection_id AND w.workflow_id = f.partition
 LEFT JOIN (
   SELECT partition, sum(EXTRACT(epoch FROM until - position))::double precision AS backlog_seconds,
+    sum(EXTRACT(epoch FROM position - since))::double precision AS backlog_copied_seconds,
     count(*) AS backlog_windows, min(position) AS backlog_from, max(until) AS backlog_until,
     min(created_at) AS backlog_began_at
   FROM syncer.backfill_windows WHERE connection_id = :connection AND state = 'open' GROUP BY partition
@@ -153,6 +158,12 @@ SELECT count(*) FROM history.executions
 WHERE connection_id = :connection AND created_at >= :since
   AND (created_at AT TIME ZONE 'UTC')::date >= (CAST(:since AS timestamptz) AT TIME ZONE 'UTC')::date
 """
+_LANDED = """
+SELECT floor(EXTRACT(epoch FROM :now - synced_at) / 3600)::int AS hours_ago, count(*) AS landed
+FROM history.executions
+WHERE connection_id = :connection AND synced_at > :now - make_interval(hours => :hours) AND synced_at <= :now
+GROUP BY 1
+"""
 _COPIED = """
 SELECT count(*) FROM history.executions
 WHERE connection_id = :connection AND synced_at >= :since AND coalesce(steps_read_at, synced_at) >= :since
@@ -169,6 +180,46 @@ def standings(db: Database, connections: Mapping[str, Connection], *, others: bo
     reader = _Reader(db, connections)
     names = sorted({*connections, *reader.stored} if others else connections)
     return sorted((reader.standing(name) for name in names), key=lambda each: not each.is_configured)
+
+
+def landed(db: Database, name: str, hours: int) -> list[int]:
+    """How many executions were written last in each of the last hours, the oldest first."""
+    now = db.execute(text(_NOW)).scalar_one()
+    rows = _rows(db, _LANDED, connection=name, now=now, hours=hours)
+    counts = {row["hours_ago"]: row["landed"] for row in rows}
+    return [counts.get(hours_ago, 0) for hours_ago in reversed(range(hours))]
+
+
+def pressing(rows: Sequence[Row], most: int, least: int) -> Sequence[Row]:
+    """All partitions if they are at most so many, else those that matter most: in error, behind, with work left."""
+    if len(rows) <= most:
+        return rows
+    return sorted(rows, key=_pressure, reverse=True)[: max(min(sum(map(is_behind, rows)), most), least)]
+
+
+def is_behind(row: Row) -> bool:
+    """Whether something of the partition is left to be done."""
+    return any(_pressure(row)[:3])
+
+
+def _pressure(row: Row) -> tuple[bool, float, int, float]:
+    return (
+        row["last_error"] is not None,
+        row["backlog_seconds"] or 0,
+        row["steps_due"],
+        row["lag_seconds"] or 0,
+    )
+
+
+def holders(leases: Sequence[Row]) -> Iterator[str]:
+    """Each process with what it works on."""
+    held: defaultdict[str, list[str]] = defaultdict(list)
+    for row in leases:
+        held[row["owner"]].append(" ".join(filter(None, (row["stream"], row["partition"], row["lane"]))))
+    for owner, parts in sorted(held.items()):
+        host, _, process = owner.partition("/")
+        more = f", and {len(parts) - 2:,} more" if len(parts) > 2 else ""
+        yield f"{host}, process {process.partition('/')[0]}: {', '.join(parts[:2])}{more}"
 
 
 class _Reader:
@@ -231,6 +282,8 @@ class _Reader:
             "backlog_seconds": sum(row["backlog_seconds"] for row in ledger),
             "backlog_windows": sum(row["backlog_windows"] for row in ledger),
             "history_began_at": began_at,
+            "history_copied": _share(ledger),
+            "seconds_left": seconds_left(left, arriving, copied, self._now),
             "seconds_until_deletion": self._until_deletion(connection, _first(oldest)),
             "executions_arriving_per_hour": arriving,
             "executions_copied_per_hour": copied,
@@ -320,11 +373,31 @@ def falls_behind(left: Left, arriving: float, copied: float, now: datetime, hori
     the same end, so nothing is lost if the newest of it is copied before its time is over. There is no verdict
     before the pace has been measured for an hour.
     """
-    if left.since is None or left.newest_at is None or left.since > now - PACE_OVER[0]:
+    if left.newest_at is None or not _is_measured(left, now):
         return False
-    executions = left.late + left.history_hours * arriving
     hours = max((left.newest_at + horizon - now) / timedelta(hours=1), 0)
-    return executions > (copied - arriving) * hours
+    return _executions(left, arriving) > (copied - arriving) * hours
+
+
+def seconds_left(left: Left, arriving: float, copied: float, now: datetime) -> float | None:
+    """How long what is late takes at this pace; None without a pace, or where it does not get less."""
+    if not _is_measured(left, now) or copied <= arriving:
+        return None
+    return _executions(left, arriving) / (copied - arriving) * 3600
+
+
+def _is_measured(left: Left, now: datetime) -> bool:
+    return left.since is not None and left.since <= now - PACE_OVER[0]
+
+
+def _executions(left: Left, arriving: float) -> float:
+    """What is late, and what history is likely to bring: as many in an hour as arrive in one now."""
+    return left.late + left.history_hours * arriving
+
+
+def _share(ledger: Sequence[Row]) -> float | None:
+    copied, left = (sum(row[f"backlog_{part}seconds"] or 0 for row in ledger) for part in ("copied_", ""))
+    return copied / (copied + left) if copied + left else None
 
 
 def _mean_hours(partitions: Sequence[Row]) -> float:

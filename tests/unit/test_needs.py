@@ -2,55 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from syncer.cli.needs import KINDS, Need, needs
-from syncer.config import Connection, Cron, SecretText, Service, Settings, Warehouse
+from syncer.config import Cron
+from syncer.state.needs import KINDS, Need, needs
 from syncer.state.standing import Row, Standing
 from tests.passes import settings
-
-NOW = datetime(2026, 3, 10, 11, 0, tzinfo=UTC)
-MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-
-
-def run(state: str = "done", ended: timedelta = MINUTE, **changes: object) -> Row:
-    return {
-        "command": "run",
-        "state": state,
-        "started_at": NOW - ended - MINUTE,
-        "ended_at": NOW - ended,
-        "error": None,
-        **changes,
-    }
-
-
-def stand(**changes: Any) -> Standing:
-    """A connection with which all is well."""
-    well: dict[str, Any] = {
-        "connection": "toy", "platform": "toy", "base_url": "https://toy.example", "is_configured": True,
-        "first_synced_at": NOW - 90 * DAY, "waiting_until": None, "waiting_reason": None, "quarantined": 0,
-        "steps_failed": 0, "last_run": run(), "audit": [], "leases": [], "partitions": [], "failing_since": None,
-        "last_success_at": NOW - MINUTE, "open_executions": 0, "steps_due": 0, "backlog_seconds": 0,
-        "backlog_windows": 0, "history_began_at": None, "disputed_windows": 0, "lost_windows": 0,
-        "seconds_until_deletion": 29 * DAY.total_seconds(), "executions_arriving_per_hour": 0,
-        "executions_copied_per_hour": 0, "falls_behind": False, "limit": None,
-    }  # fmt: skip
-    return Standing(**{**well, **changes})
-
-
-def configured(
-    connections: Sequence[Connection] = (settings(),), broken: Mapping[str, Sequence[str]] | None = None
-) -> Settings:
-    warehouse = Warehouse(url=SecretText("postgresql://nobody@localhost/none"))
-    return Settings(warehouse, Service(), {each.name: each for each in connections}, broken or {})
+from tests.standings import DAY, HOUR, MINUTE, NOW, run, stand
 
 
 def found(*standings: Standing, **changes: Any) -> list[Need]:
-    return needs(standings, configured([settings(**changes)]), NOW)
+    return needs(standings, {"toy": settings(**changes)}, {}, NOW)
 
 
 def kinds(*standings: Standing, **changes: Any) -> list[str]:
@@ -101,8 +66,8 @@ def test_the_most_pressing_comes_first_whichever_connection_it_is_of() -> None:
         stand(connection=each.name, **trouble)
         for each, trouble in zip(connections, reversed(TROUBLES.values()), strict=True)
     ]
-    given = configured(connections, {"typo": ["connections.typo.poll: bad", "connections.typo.x: unknown"]})
-    told = [need.kind for need in needs(standings, given, NOW)]
+    broken = {"typo": ["connections.typo.poll: bad", "connections.typo.x: unknown"]}
+    told = [need.kind for need in needs(standings, {each.name: each for each in connections}, broken, NOW)]
     assert told == sorted(told, key=KINDS.index)
     assert set(told) == set(KINDS)
 

@@ -20,10 +20,10 @@ from ruamel.yaml import YAML
 from syncer import errors, schema
 from syncer.cli import group
 from syncer.cli.app import Exit
-from syncer.cli.needs import KINDS
 from syncer.http import TooLarge
 from syncer.paging import Verdict
 from syncer.state.audit import DIFFERS, LOST
+from syncer.state.needs import KINDS
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "syncer"
@@ -150,7 +150,7 @@ def test_what_can_need_a_person_is_explained_in_the_order_of_pressure() -> None:
 
 
 def test_what_a_need_says_is_what_the_code_says() -> None:
-    code = (PACKAGE / "cli" / "needs.py").read_text(encoding="utf-8")
+    code = (PACKAGE / "state" / "needs.py").read_text(encoding="utf-8")
     said = [row[1] for row in cells(section("What status asks of you"))[2:]]
     pieces = [piece.strip(" ,:") for text in said for piece in re.split(r"\.\.\.|;", text)]
     assert [piece for piece in pieces if piece not in re.sub(r"\{[^}]*\}", "", code)] == []

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import click
 
-from syncer.cli.output import plural
 from syncer.cli.probing.findings import Finding, ok, warning
 from syncer.config import Settings, show
 from syncer.config.values import MASK
+from syncer.words import plural
 
 OTHERS = stat.S_IRGRP | stat.S_IROTH
 

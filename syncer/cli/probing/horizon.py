@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
-from syncer.cli.output import length
 from syncer.cli.probing.findings import Finding, noted, ok, warning
 from syncer.cli.probing.known import Known
 from syncer.config import format_duration
@@ -16,6 +15,7 @@ from syncer.errors import ContractError
 from syncer.http import Refused
 from syncer.model import Window
 from syncer.sources import Order
+from syncer.words import length
 
 DAY = timedelta(days=1)
 LONGEST_AGO = timedelta(days=400)

@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from math import ceil
 
 from syncer.cli.forecast import requests_per_hour
-from syncer.cli.output import length, plural
 from syncer.cli.probing.findings import Finding, failed, noted, ok, warning
 from syncer.cli.probing.known import Known
 from syncer.config import Cron
 from syncer.errors import SyncerError
+from syncer.words import length, plural
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)

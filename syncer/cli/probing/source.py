@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from msgspec import UNSET
 
-from syncer.cli.output import plural, shown
+from syncer.cli.output import shown
 from syncer.cli.platforms import open_tenant
 from syncer.cli.probing.findings import Finding, Group, State, failed, noted, ok, skipped, warning
 from syncer.cli.probing.horizon import horizon
@@ -24,6 +24,7 @@ from syncer.http import NO_ANSWER, Gate, Refused
 from syncer.model import Execution, Page, Window, Workflow
 from syncer.sources import Order
 from syncer.sync.workflows import is_chosen
+from syncer.words import plural
 
 LIST_PAGES = 3
 """Pages of workflows read to find what the patterns name."""

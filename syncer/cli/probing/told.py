@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from syncer.cli.output import clean, out, plural
+from syncer.cli.output import clean, out
 from syncer.cli.probing.findings import Finding, Group, State, count
+from syncer.words import plural
 
 MARKS = {
     State.OK: ("✓", "+", "green"),

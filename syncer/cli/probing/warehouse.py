@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine, RowMapping, text
 
-from syncer.cli.output import length, shown
+from syncer.cli.output import shown
 from syncer.cli.probing.findings import Finding, Group, failed, noted, ok, warning
 from syncer.config import Connection, Settings, Warehouse
 from syncer.embedded import EmbeddedServer, installed_programs
@@ -22,6 +22,7 @@ from syncer.http import Gate
 from syncer.state import limits
 from syncer.warehouse import check_version, engine, head, is_behind
 from syncer.warehouse.revisions import OLDEST_SERVER
+from syncer.words import length
 
 NOWHERE = "postgresql://"
 """An address for what is only put together, and never connected to."""

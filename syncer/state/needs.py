@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from syncer.cli.output import length, plural
-from syncer.config import Connection, Cron, Settings, format_duration
+from syncer.config import Connection, Cron, format_duration
 from syncer.state.audit import DIFFERS, LOST
 from syncer.state.standing import Row, Standing
+from syncer.words import length, plural
 
 SOON = timedelta(days=1)
 """What the source deletes within this time is pressing; a pass gives history half the requests from there on."""
@@ -64,15 +64,20 @@ KINDS = (
 """Kinds of needs, the most pressing first."""
 
 
-def needs(standings: Iterable[Standing], settings: Settings, now: datetime) -> list[Need]:
-    """All there is to do, the most pressing first."""
+def needs(
+    standings: Iterable[Standing],
+    connections: Mapping[str, Connection],
+    broken: Mapping[str, Sequence[str]],
+    now: datetime,
+) -> list[Need]:
+    """All there is to do, the most pressing first; `broken` are connections that cannot be used, and why."""
     found = [
         need
         for each in standings
-        if (connection := settings.connections.get(each.connection)) is not None
+        if (connection := connections.get(each.connection)) is not None
         for need in _needs(each, connection, now)
     ]
-    found += _broken(settings.broken)
+    found += _broken(broken)
     return sorted(found, key=lambda need: KINDS.index(need.kind))
 
 
