@@ -5,6 +5,7 @@
     ├── AuthError        the user mends credentials or rights                 connection stops
     │   └── Forbidden    the user mends rights to one thing                   that thing is left out
     ├── TransientError   trying again later may help                          stream stops
+    │   └── Unreachable  nothing was asked: no connection came about           no execution is blamed
     ├── NotFound         the source has no such record (any more)             the record is missing
     ├── RateLimited      the source said to wait                              everything waits
     ├── Postponed        other work needs the requests                        the next poll tries again
@@ -67,6 +68,10 @@ class Forbidden(AuthError):
 
 class TransientError(SyncerError):
     """A fault that may pass: timeouts, cut connections, 5xx, answers cut short."""
+
+
+class Unreachable(TransientError):
+    """No connection came about, so that nothing was asked: what was to be asked for has no part in it."""
 
 
 class NotFound(SyncerError):

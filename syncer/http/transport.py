@@ -18,7 +18,7 @@ import httpx
 
 from syncer import __version__
 from syncer.config import Connection, is_loopback
-from syncer.errors import ConfigError, TransientError
+from syncer.errors import ConfigError, TransientError, Unreachable
 from syncer.http.answer import Answer, TooLarge
 
 ERROR_BYTES = 65_536
@@ -158,12 +158,12 @@ def _explained(error: BaseException, place: str) -> TransientError:
     """Say what is wrong and what to do, from the cause that tells."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return TransientError(
+            return Unreachable(
                 f"the certificate of {place} is not trusted: {cause.verify_message}",
                 "set ca_file to the certificate of your private CA, or mend the server's certificate",
             )
         if isinstance(cause, httpx.ProxyError):
-            return TransientError(f"the proxy does not connect to {place}", "check proxy")
+            return Unreachable(f"the proxy does not connect to {place}", "check proxy")
         if isinstance(cause, socket.gaierror):
             return _unreachable(place, "its name is unknown")
         if isinstance(cause, ConnectionRefusedError):
@@ -177,8 +177,8 @@ def _explained(error: BaseException, place: str) -> TransientError:
     return TransientError(f"{place} cut the connection or its answer short", "nothing to do unless it stays")
 
 
-def _unreachable(place: str, reason: str) -> TransientError:
-    return TransientError(f"cannot reach {place}: {reason}", "check base_url, the proxy and the network")
+def _unreachable(place: str, reason: str) -> Unreachable:
+    return Unreachable(f"cannot reach {place}: {reason}", "check base_url, the proxy and the network")
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

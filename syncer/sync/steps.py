@@ -16,7 +16,7 @@ from sqlalchemy import Connection as Database
 
 from syncer.budget import Purpose
 from syncer.encode import Encoder
-from syncer.errors import ContractError, Forbidden, NotFound, TransientError
+from syncer.errors import ContractError, Forbidden, NotFound, TransientError, Unreachable
 from syncer.http import doing
 from syncer.load.steps import StepsRead, due_steps, load_steps, mark_failed
 from syncer.model import ExecutionRef, Reject, StepAnswer
@@ -175,6 +175,8 @@ async def _read(session: Session, lease: Lease, ref: ExecutionRef) -> StepsRead 
             await session.commit(lease, lambda db, now: _put_off(db, session.name, ref, now))
             return None
         return StepsRead(ref=ref, answer=None, asked_at=asked)
+    except Unreachable:
+        raise
     except (TransientError, ContractError, Forbidden):
         await session.commit(lease, lambda db, now: _put_off(db, session.name, ref, now))
         raise

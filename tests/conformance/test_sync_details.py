@@ -24,6 +24,7 @@ from syncer.errors import (
     Stopped,
     SyncerError,
     TransientError,
+    Unreachable,
 )
 from syncer.model import Execution, ExecutionRef, Look, Page, Reject, StepAnswer, Window, Workflow
 from syncer.state.quarantine import open_records
@@ -425,6 +426,24 @@ class UnstorableSteps(Ascending):
         broken = Payload(value=b'"\\u0000"', state="decoded", size=1, raw=None, redacted_paths=())
         events = tuple(structs.replace(each, output=broken) for each in answer.events)
         return structs.replace(answer, events=events)
+
+
+class Away(Ascending):
+    """Nobody answers where steps are asked for."""
+
+    async def read_steps(self, ref: ExecutionRef) -> StepAnswer:
+        raise Unreachable("cannot reach the source: connection refused")
+
+
+def test_a_source_that_is_away_counts_against_no_execution(bench: ToyBench, world: World) -> None:
+    world.fill(8)
+    for _ in range(5):
+        assert bench.run(Away(world)).failures
+        assert set(
+            bench.rows("SELECT steps_state, _steps_tries, _steps_retry_at FROM history.executions")
+        ) == {("due", 0, None)}
+    assert bench.run(Ascending(world)).is_complete
+    assert bench.rows("SELECT DISTINCT steps_state FROM history.executions") == [("read",)]
 
 
 def test_steps_that_postgresql_refuses_are_listed_and_tried_again(bench: ToyBench, world: World) -> None:

@@ -30,6 +30,7 @@ from syncer.errors import (
     Stopped,
     SyncerError,
     TransientError,
+    Unreachable,
 )
 from syncer.http import (
     Answer,
@@ -500,7 +501,7 @@ def test_an_address_where_nobody_listens_names_the_setting_to_check() -> None:
         async with serving(in_turn(reply())) as server:
             url = server.url
         client = Client(a_connection(url), Manners(url, has_login=False), Gate(FakeTime().clock))
-        with pytest.raises(TransientError) as caught:
+        with pytest.raises(Unreachable) as caught:
             await client.get("/x", endpoint="things", parse=bytes)
         assert str(caught.value).startswith(f"cannot reach {url}: connection refused (check base_url")
         assert client.traffic.answers == {("things", 0): 3}
@@ -513,9 +514,7 @@ def test_a_name_nobody_knows_is_called_that() -> None:
     async def run() -> None:
         url = "https://nowhere.invalid"
         client = Client(a_connection(url), Manners(url, has_login=False), Gate(FakeTime().clock))
-        with pytest.raises(
-            TransientError, match=r"cannot reach https://nowhere\.invalid: its name is unknown"
-        ):
+        with pytest.raises(Unreachable, match=r"cannot reach https://nowhere\.invalid: its name is unknown"):
             await client.get("/x", endpoint="things", parse=bytes)
         await client.close()
 

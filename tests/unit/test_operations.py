@@ -36,6 +36,7 @@ LEVELS = ("debug", "info", "warning", "error")
 EXPLAINED = (
     "AuthError",
     "TransientError",
+    "Unreachable",
     "ContractError",
     "Refused",
     "TooLarge",
