@@ -238,7 +238,7 @@ class Client:
 
     def _next_wait(self) -> timedelta:
         """The wait for a limit without a time: longer each time, once for all workers refused together."""
-        if not self.gate.is_waiting:
+        if not self.gate.is_waiting or not self._bare_limits:
             self._bare_limits += 1
         return min(FIRST_WAIT * (1 << min(self._bare_limits - 1, 10)), LAST_WAIT)
 

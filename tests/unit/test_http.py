@@ -653,6 +653,20 @@ def test_workers_refused_together_count_as_one_refusal() -> None:
     with_client(in_turn(reply(429, b"")), work)
 
 
+def test_a_refusal_without_a_time_that_comes_in_the_middle_of_a_wait_adds_nothing() -> None:
+    async def work(bench: Bench) -> None:
+        def refuse(_server: Server, _body: bytes) -> bytes:
+            bench.client.gate.wait_until(START + timedelta(seconds=60), "another request was told to wait")
+            return reply(429, b"")
+
+        bench.server.script = refuse
+        with pytest.raises(RateLimited):
+            await bench.get()
+        assert bench.client.gate.not_before == START + timedelta(seconds=60)
+
+    with_client(in_turn(reply()), work, has_login=False)
+
+
 def test_a_good_answer_that_says_nothing_is_left_holds_the_next_request() -> None:
     script = in_turn(reply(200, b"1", "X-RateLimit-Remaining: 0", "X-RateLimit-ToWait-Sec: 33"))
 
