@@ -23,8 +23,14 @@ from tests.servers import temporary_server
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "queries.md"
 NOW = datetime(2026, 3, 10, 7, 0, tzinfo=UTC)
-EDITED = NOW - timedelta(hours=14)
+EVENING = NOW - timedelta(hours=14)
 FIRST_LOOK = NOW - timedelta(days=2)
+HOUR = timedelta(hours=1)
+
+DENIED = (
+    "Task 7d0f3f3c-9c5b-4a77-9f0f-3f1f1f6f2a10 failed with status: FAILED and reason: "
+    "'User is not authorized to perform ec2:StopInstances on i-0663d3f3e572608d5'"
+)
 
 
 class Question(NamedTuple):
@@ -37,14 +43,17 @@ class Question(NamedTuple):
 
 def questions() -> list[Question]:
     """All of them, in order."""
-    found = re.findall(r"^### (\S[^\n]*)\n.*?```sql\n(.*?)```\n\n((?:\|[^\n]*\n)*)", _text(), re.DOTALL | re.MULTILINE)
+    found = re.findall(
+        r"^### (\S[^\n]*)\n.*?```sql\n(.*?)```\n\n((?:\|[^\n]*\n)*)", _text(), re.DOTALL | re.MULTILINE
+    )
     return [Question(*each) for each in found]
 
 
 def ask(engine: Engine, question: Question) -> str:
     """The answer as the document shows it."""
     with engine.connect() as db:
-        result = db.exec_driver_sql(question.sql.replace("now()", f"timestamptz '{NOW:%Y-%m-%d %H:%M}+00'"))
+        sql = question.sql.replace("now()", f"timestamptz '{NOW:%Y-%m-%d %H:%M}+00'")
+        result = db.exec_driver_sql(sql.replace("%", "%%"))
         return shown(list(result.keys()), [tuple(row) for row in result])
 
 
@@ -77,32 +86,35 @@ def _cell(value: Any) -> str:
 
 
 def fill(engine: Engine) -> None:
-    """Copy three platforms that live on: one edits a workflow, which fails from then on."""
-    for platform in platforms().values():
-        _copy(FlowBench(engine), platform)
+    """Copy three platforms that live on: in the last night one workflow of each fails after an edit."""
+    for seed, platform in enumerate(platforms().values()):
+        _copy(FlowBench(engine), platform, seed)
 
 
-def _copy(bench: FlowBench, platform: Platform) -> None:
-    outline = Outline(seed=7, workflows=4, executions=90, steps=4, days=25, running=2, loops=True, failing=0.1)
+def _copy(bench: FlowBench, platform: Platform, seed: int) -> None:
+    outline = Outline(seed=seed, workflows=4, executions=90, steps=4, days=25, running=2, loops=True)
     simulator = platform.simulate(outline, clock=Clock(FIRST_LOOK, frozen=True))
     name = platform.name.replace("_", "-")
     with simulator.serve() as url:
         bench.run(simulator, url, name=name)
         simulator.end_all_running()
-        simulator.clock.advance((EDITED - FIRST_LOOK).total_seconds())
-        first, second, *_ = simulator.truth.workflows
-        simulator.edit_workflow(first)
-        simulator.clock.advance((NOW - EDITED).total_seconds())
-        _let_live(simulator, first, ("Success", "Error", "Error", "Success", "Error", "Error", "Error", "Error"))
-        _let_live(simulator, second, ("Success", "Success", "Error", "Success"))
+        simulator.clock.advance((EVENING - FIRST_LOOK).total_seconds())
+        _live_through_the_night(simulator)
         bench.run(simulator, url, name=name)
 
 
-def _let_live(simulator: Tenant, workflow: str, statuses: Sequence[str]) -> None:
-    """Executions of the last night, an hour and a half from one to the next."""
-    for place, status in enumerate(statuses):
-        created = EDITED + timedelta(minutes=40 + 90 * place)
-        simulator.add_execution(workflow, created_ms=round(created.timestamp() * 1000), status=status)
+def _live_through_the_night(simulator: Tenant) -> None:
+    """A workflow is edited, works once more, and then fails again and again; another goes on as ever."""
+    edited, other, *_ = simulator.truth.workflows
+    simulator.edit_workflow(edited)
+    for number in range(8):
+        simulator.clock.advance(HOUR.total_seconds())
+        ran = simulator.add_execution(edited, status="Running").id
+        simulator.add_execution(other)
+        simulator.clock.advance(95 + 10 * number)
+        simulator.end_execution(ran, *(("Error", DENIED) if number else ("Success",)))
+    simulator.add_execution(other, status="Running")
+    simulator.clock.advance(NOW.timestamp() - simulator.clock.now_ms() / 1000)
 
 
 def _text() -> str:

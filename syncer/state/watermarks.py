@@ -249,7 +249,8 @@ def add_entry(
 def open_history(db: Connection, connection_id: str, partition: str, span: Window, now: datetime) -> None:
     """Put what lies before the first live window into the ledger.
 
-    Where an earlier first pass died after it did so, its entry goes on and ends where the live window begins now.
+    Where an earlier first pass died after it did so, its entry goes on and ends where the live window begins now, or
+    where it ended before: the source's clock is known to a second, and what is copied stays copied.
     """
     grown = db.execute(
         update(backfill_windows)
@@ -258,7 +259,7 @@ def open_history(db: Connection, connection_id: str, partition: str, span: Windo
             backfill_windows.c.partition == partition,
             backfill_windows.c.kind == "initial",
         )
-        .values(until=span.end, state="open", finished_at=None)
+        .values(until=func.greatest(backfill_windows.c.until, span.end), state="open", finished_at=None)
     )
     if not grown.rowcount:
         add_entry(db, connection_id, partition, span, "initial", now)

@@ -86,7 +86,8 @@ class HostileBench(FlowBench):
             reports.append(self.once(**changes))
             broken = broken_promises(self.engine, self._simulator)
             assert self.disputes or not broken, "\n".join(broken)
-            assert went_back(before, progress(self.engine)) == []
+            taken_back = went_back(before, progress(self.engine))
+            assert not taken_back, "\n".join(taken_back)
         return reports
 
     def once(self, work: Work = sync, **changes: Any) -> Report:
