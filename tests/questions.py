@@ -60,7 +60,7 @@ def ask(engine: Engine, question: Question) -> str:
 def shown(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """A table in Markdown; numbers stand to the right."""
     numbers = [
-        any(isinstance(row[place], int | float | Decimal) for row in rows) for place in range(len(columns))
+        any(type(row[place]) in (int, float, Decimal) for row in rows) for place in range(len(columns))
     ]
     lines = [list(columns), ["---:" if each else "---" for each in numbers]]
     lines += [[_cell(value) for value in row] for row in rows]
@@ -79,6 +79,8 @@ def _cell(value: Any) -> str:
             return str(timedelta(seconds=round(value.total_seconds())))
         case float() | Decimal():
             return f"{value:.2f}".rstrip("0").rstrip(".")
+        case bool():
+            return "yes" if value else "no"
         case list():
             return ", ".join(map(_cell, value))
         case _:
