@@ -23,7 +23,7 @@ export PIP_NO_INPUT := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-sdk soak torture mutants lint check format lock clean
+.PHONY: help demo test test-sdk test-dbt soak torture mutants lint check format lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,15 @@ test-sdk: $(VENV)/.installed $(SDKS) ## the vendors' own clients judge the simul
 build/sdk/%/.installed: tests/sdk/requirements/%.txt
 	@'$(PYTHON)' -m venv --clear build/sdk/$*
 	@build/sdk/$*/bin/pip install -qq --require-hashes --requirement $<
+	@touch $@
+
+test-dbt: $(VENV)/.installed build/dbt/.installed ## the dbt project of deploy/dbt, built on a warehouse of all platforms
+	SYNCER_DBT=build/dbt $(BIN)/pytest tests/dbt
+
+# dbt pins much of what it brings, and none of it belongs where the daemon runs.
+build/dbt/.installed: tests/dbt/requirements.txt
+	@'$(PYTHON)' -m venv --clear build/dbt
+	@build/dbt/bin/pip install -qq --require-hashes --requirement $<
 	@touch $@
 
 soak: $(VENV)/.installed ## ten minutes of the service against a source that lives and fails

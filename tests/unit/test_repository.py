@@ -37,17 +37,21 @@ def project() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
-SDKS = [f"../{path.relative_to(ROOT)}" for path in sorted((ROOT / "tests/sdk/requirements").iterdir())]
+APART = [
+    f"../{path.relative_to(ROOT)}"
+    for path in sorted([*ROOT.glob("tests/sdk/requirements/*.txt"), *ROOT.glob("tests/*/requirements.txt")])
+]
+"""What is locked for an environment of its own."""
 
 
-@pytest.mark.parametrize("name", [RUNTIME, DEV, *SDKS])
+@pytest.mark.parametrize("name", [RUNTIME, DEV, *APART])
 def test_lock_files_name_no_host_and_no_option(name: str) -> None:
     text = (ROOT / "requirements" / name).read_text(encoding="utf-8")
     assert "://" not in text
     assert [line for line in text.splitlines() if line.startswith("-")] == []
 
 
-@pytest.mark.parametrize("name", [RUNTIME, DEV, *SDKS])
+@pytest.mark.parametrize("name", [RUNTIME, DEV, *APART])
 def test_everything_locked_has_hashes(name: str) -> None:
     assert [package for package, rest in locked(name).items() if "--hash=sha256:" not in rest] == []
 
