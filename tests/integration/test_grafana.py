@@ -9,16 +9,14 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, text
 
-from tests.questions import NOW, fill
-from tests.servers import Server
+from tests.questions import NOW
 
 ROOT = Path(__file__).parents[2]
 GRAFANA = ROOT / "deploy" / "grafana"
@@ -47,15 +45,6 @@ def expanded(sql: str, connections: str) -> str:
     sql = sql.replace("$__timeFrom()", start).replace("$__timeTo()", end).replace("$connection", connections)
     assert "$" not in sql
     return sql
-
-
-@pytest.fixture(scope="module")
-def copied(server: Server, migrated_template: str) -> Iterator[Engine]:
-    with server.new_database(migrated_template) as url:
-        engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
-        fill(engine)
-        yield engine
-        engine.dispose()
 
 
 def asked(engine: Engine, sql: str) -> tuple[list[str], list[Any]]:

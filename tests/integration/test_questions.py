@@ -11,23 +11,12 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import ProgrammingError
 
 from syncer.warehouse import grant
-from tests.questions import Question, ask, fill, questions
-from tests.servers import Server
+from tests.questions import Question, ask, questions
 
 QUESTIONS = questions()
 READS_PAYLOADS = "step_io"
 
 each_question = pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.title)
-
-
-@pytest.fixture(scope="module")
-def copied(server: Server, migrated_template: str) -> Iterator[Engine]:
-    """The warehouse that the answers are from."""
-    with server.new_database(migrated_template) as url:
-        engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
-        fill(engine)
-        yield engine
-        engine.dispose()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,21 @@
+"""What several tests only read: a warehouse that has seen some life."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Engine, create_engine
+
+from tests.questions import fill
+from tests.servers import Server
+
+
+@pytest.fixture(scope="session")
+def copied(server: Server, migrated_template: str) -> Iterator[Engine]:
+    """All platforms, of which one edited a workflow that fails from then on; nobody may change it."""
+    with server.new_database(migrated_template) as url:
+        engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+        fill(engine)
+        yield engine
+        engine.dispose()
