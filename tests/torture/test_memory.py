@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,6 +35,10 @@ LOOK = 0.02
 """Seconds between two looks at a process' memory."""
 
 
+PATIENCE = 3600 if FULL else 300
+"""Seconds after which a copy hangs, on however slow a machine."""
+
+
 class Measured(Configuration):
     """Runs the command and tells its peak."""
 
@@ -45,7 +50,10 @@ class Measured(Configuration):
             process = subprocess.Popen(
                 [*SYNCER, *arguments], env=self.env, cwd=self.folder, stdout=said, stderr=said
             )
+            until = time.monotonic() + PATIENCE
             while process.poll() is None:
+                if time.monotonic() > until:
+                    process.kill()
                 highest = max(highest, _peak(process.pid))
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(LOOK)
@@ -67,7 +75,7 @@ def _peak(process: int) -> int:
 def simulated(platform: Platform, workflows: int, executions: int) -> Iterator[str]:
     """A simulator in a process of its own while the body runs; its address."""
     outline = {"workflows": workflows, "executions": executions, "steps": 1, "days": 20, "running": 0}
-    told = {"platform": platform.name, "rate-limit": 0, **outline}
+    told = {"platform": platform.name, **outline}
     options = [f"--{name}={value}" for name, value in told.items()]
     command = [sys.executable, "-m", "syncer.simulator", *options]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
