@@ -34,6 +34,13 @@ demo: $(VENV)/.installed ## the whole thing on this machine: a simulated source,
 test: $(VENV)/.installed ## all tests on the newest PostgreSQL found here, its statements on the oldest, too
 	SYNCER_TEST_SERVERS=all $(BIN)/pytest --numprocesses 3 --dist worksteal
 
+# What is locked in the first prerequisite, in the target's folder.
+define ENVIRONMENT
+@'$(PYTHON)' -m venv --clear $(@D)
+@$(@D)/bin/pip install -qq --require-hashes --requirement $<
+@touch $@
+endef
+
 SDKS := $(patsubst %,build/sdk/%/.installed,sailpoint-1 sailpoint-2 huawei)
 
 test-sdk: $(VENV)/.installed $(SDKS) ## the vendors' own clients judge the simulators; brings half a gigabyte of them
@@ -41,18 +48,14 @@ test-sdk: $(VENV)/.installed $(SDKS) ## the vendors' own clients judge the simul
 
 # Two of them are one package in two versions, and none belongs where the tests run.
 build/sdk/%/.installed: tests/sdk/requirements/%.txt
-	@'$(PYTHON)' -m venv --clear build/sdk/$*
-	@build/sdk/$*/bin/pip install -qq --require-hashes --requirement $<
-	@touch $@
+	$(ENVIRONMENT)
 
 test-dbt: $(VENV)/.installed build/dbt/.installed ## the dbt project of deploy/dbt, built on a warehouse of all platforms
 	SYNCER_DBT=build/dbt $(BIN)/pytest tests/dbt
 
 # dbt pins much of what it brings, and none of it belongs where the daemon runs.
 build/dbt/.installed: tests/dbt/requirements.txt
-	@'$(PYTHON)' -m venv --clear build/dbt
-	@build/dbt/bin/pip install -qq --require-hashes --requirement $<
-	@touch $@
+	$(ENVIRONMENT)
 
 soak: $(VENV)/.installed ## ten minutes of the service against a source that lives and fails
 	SYNCER_SOAK_MINUTES=10 $(BIN)/pytest -s tests/acceptance/test_soak.py

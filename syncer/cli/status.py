@@ -24,8 +24,9 @@ from syncer.cli.output import add_row, clean, out, say_json, shown, table
 from syncer.cli.warehouse import reached
 from syncer.config import Settings
 from syncer.errors import WarehouseError
-from syncer.state.needs import Need, called, needs
-from syncer.state.standing import PACE_OVER, Row, Standing, holders, is_behind, pressing, standings
+from syncer.state.glance import called, holders, is_behind, pressing
+from syncer.state.needs import Need, needs
+from syncer.state.standing import PACE_OVER, Row, Standing, standings
 from syncer.warehouse import check_version, current
 from syncer.words import length, plural
 

@@ -17,18 +17,16 @@ from syncer import __version__
 from syncer.config import Connection, Cron
 from syncer.errors import SyncerError
 from syncer.service.vitals import Polled, Vitals
+from syncer.state.glance import called, holders, pressing
 from syncer.state.needs import MISSED, SLACK, needs
-from syncer.state.standing import Row, Standing, holders, pressing
+from syncer.state.standing import Row, Standing
 from syncer.words import length, plural
 
 HOURS = 24
 """Hours that the chart shows."""
 
-ROWS = 20
-"""Workflows shown per connection."""
-
-LINES = 5
-"""Windows listed per connection."""
+ROWS = 20, 5
+"""Workflows shown per connection, at most and at least."""
 
 _FILES = files("syncer.service") / "assets"
 STYLE = (_FILES / "page.css").read_text()
@@ -73,7 +71,7 @@ class _Card(Struct, frozen=True, kw_only=True):
     @property
     def rows(self) -> Sequence[Row]:
         """The partitions that matter most."""
-        return pressing(self.standing.followed, ROWS, LINES) if self.standing else ()
+        return pressing(self.standing.followed, *ROWS) if self.standing else ()
 
     @property
     def lag(self) -> timedelta | None:
@@ -82,7 +80,7 @@ class _Card(Struct, frozen=True, kw_only=True):
         return timedelta(seconds=max(lags)) if lags and None not in lags else None
 
     @property
-    def is_behind(self) -> bool:
+    def is_late(self) -> bool:
         """Whether a partition is further behind than usual, or in error."""
         rows = self.standing.followed if self.standing else ()
         return any(row["last_error"] or self.level(_seconds(row["lag_seconds"])) != "good" for row in rows)
@@ -155,10 +153,11 @@ def _environment() -> Environment:
         "duration": _duration,
         "instant": _instant,
         "bars": _bars,
+        "called": called,
         "holders": holders,
         "seconds": _seconds,
     }
-    made.globals |= {"plural": plural, "LINES": LINES, "HOURS": HOURS}
+    made.globals |= {"plural": plural, "HOURS": HOURS}
     return made
 
 

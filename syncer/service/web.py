@@ -186,9 +186,9 @@ class _Answers:
 
     async def _look(self) -> Look:
         try:
-            async with asyncio.timeout(PAGE_WITHIN):
-                known = await self._standings.value(PAGE_WITHIN)
-                return Look(known, await self._landed.value(PAGE_WITHIN))
+            return Look(
+                *await asyncio.gather(self._standings.value(PAGE_WITHIN), self._landed.value(PAGE_WITHIN))
+            )
         except TimeoutError:
             raise WarehouseError(f"it does not answer within {PAGE_WITHIN:.0f} seconds") from None
 
@@ -244,7 +244,7 @@ def look(vitals: Vitals) -> list[Standing]:
 def look_back(vitals: Vitals) -> dict[str, list[int]]:
     """What has landed by hour, of every connection; raises WarehouseError where the warehouse does not say."""
     with _snapshot(vitals) as db:
-        return {each.name: landed(db, each.name, HOURS) for each in vitals.pollers()}
+        return landed(db, [each.name for each in vitals.pollers()], HOURS)
 
 
 @contextmanager

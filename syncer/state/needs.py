@@ -12,7 +12,8 @@ from msgspec import Struct
 
 from syncer.config import Connection, Cron, format_duration
 from syncer.state.audit import DIFFERS, LOST
-from syncer.state.standing import Row, Standing
+from syncer.state.glance import called
+from syncer.state.standing import Standing
 from syncer.words import length, plural
 
 SOON = timedelta(days=1)
@@ -209,8 +210,3 @@ def _put_aside(each: Standing) -> Told:
 def _broken(broken: Mapping[str, Sequence[str]]) -> Iterator[Need]:
     for name, problems in broken.items():
         yield Need("configuration", name, f"cannot be used: {'; '.join(problems)}", "mend the configuration")
-
-
-def called(row: Row) -> str:
-    """What a person calls a partition."""
-    return str(row["workflow_name"] or row["partition"])

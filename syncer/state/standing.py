@@ -6,7 +6,7 @@ Invariant: it only reads, and asks nothing that grows with the settled history. 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -159,10 +159,10 @@ WHERE connection_id = :connection AND created_at >= :since
   AND (created_at AT TIME ZONE 'UTC')::date >= (CAST(:since AS timestamptz) AT TIME ZONE 'UTC')::date
 """
 _LANDED = """
-SELECT floor(EXTRACT(epoch FROM :now - synced_at) / 3600)::int AS hours_ago, count(*) AS landed
+SELECT connection_id, floor(EXTRACT(epoch FROM now() - synced_at) / 3600)::int AS hours_ago, count(*) AS landed
 FROM history.executions
-WHERE connection_id = :connection AND synced_at > :now - make_interval(hours => :hours) AND synced_at <= :now
-GROUP BY 1
+WHERE connection_id = ANY(:connections) AND synced_at > now() - make_interval(hours => :hours) AND synced_at <= now()
+GROUP BY 1, 2
 """
 _COPIED = """
 SELECT count(*) FROM history.executions
@@ -182,44 +182,12 @@ def standings(db: Database, connections: Mapping[str, Connection], *, others: bo
     return sorted((reader.standing(name) for name in names), key=lambda each: not each.is_configured)
 
 
-def landed(db: Database, name: str, hours: int) -> list[int]:
-    """How many executions were written last in each of the last hours, the oldest first."""
-    now = db.execute(text(_NOW)).scalar_one()
-    rows = _rows(db, _LANDED, connection=name, now=now, hours=hours)
-    counts = {row["hours_ago"]: row["landed"] for row in rows}
-    return [counts.get(hours_ago, 0) for hours_ago in reversed(range(hours))]
-
-
-def pressing(rows: Sequence[Row], most: int, least: int) -> Sequence[Row]:
-    """All partitions if they are at most so many, else those that matter most: in error, behind, with work left."""
-    if len(rows) <= most:
-        return rows
-    return sorted(rows, key=_pressure, reverse=True)[: max(min(sum(map(is_behind, rows)), most), least)]
-
-
-def is_behind(row: Row) -> bool:
-    """Whether something of the partition is left to be done."""
-    return any(_pressure(row)[:3])
-
-
-def _pressure(row: Row) -> tuple[bool, float, int, float]:
-    return (
-        row["last_error"] is not None,
-        row["backlog_seconds"] or 0,
-        row["steps_due"],
-        row["lag_seconds"] or 0,
-    )
-
-
-def holders(leases: Sequence[Row]) -> Iterator[str]:
-    """Each process with what it works on."""
-    held: defaultdict[str, list[str]] = defaultdict(list)
-    for row in leases:
-        held[row["owner"]].append(" ".join(filter(None, (row["stream"], row["partition"], row["lane"]))))
-    for owner, parts in sorted(held.items()):
-        host, _, process = owner.partition("/")
-        more = f", and {len(parts) - 2:,} more" if len(parts) > 2 else ""
-        yield f"{host}, process {process.partition('/')[0]}: {', '.join(parts[:2])}{more}"
+def landed(db: Database, connections: Iterable[str], hours: int) -> dict[str, list[int]]:
+    """How many executions of each were written last in each of the last hours, the oldest first."""
+    counts = {name: [0] * hours for name in connections}
+    for row in _rows(db, _LANDED, connections=list(counts), hours=hours):
+        counts[row["connection_id"]][-1 - row["hours_ago"]] = row["landed"]
+    return counts
 
 
 class _Reader:
@@ -282,7 +250,7 @@ class _Reader:
             "backlog_seconds": sum(row["backlog_seconds"] for row in ledger),
             "backlog_windows": sum(row["backlog_windows"] for row in ledger),
             "history_began_at": began_at,
-            "history_copied": _share(ledger),
+            "history_copied": _copied_share(ledger),
             "seconds_left": seconds_left(left, arriving, copied, self._now),
             "seconds_until_deletion": self._until_deletion(connection, _first(oldest)),
             "executions_arriving_per_hour": arriving,
@@ -395,9 +363,10 @@ def _executions(left: Left, arriving: float) -> float:
     return left.late + left.history_hours * arriving
 
 
-def _share(ledger: Sequence[Row]) -> float | None:
-    copied, left = (sum(row[f"backlog_{part}seconds"] or 0 for row in ledger) for part in ("copied_", ""))
-    return copied / (copied + left) if copied + left else None
+def _copied_share(ledger: Sequence[Row]) -> float | None:
+    copied = sum(row["backlog_copied_seconds"] for row in ledger)
+    whole = copied + sum(row["backlog_seconds"] for row in ledger)
+    return copied / whole if whole else None
 
 
 def _mean_hours(partitions: Sequence[Row]) -> float:

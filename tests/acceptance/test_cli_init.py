@@ -22,7 +22,7 @@ from syncer.cli.platforms import platforms
 from syncer.config import SecretText, Settings, load
 from syncer.simulator import Outline, Tenant
 from syncer.simulator.qualys_flow import Simulator
-from tests.acceptance.conftest import CANARY, SYNCER, Cli
+from tests.acceptance.conftest import CANARY, SYNCER, Cli, execute
 from tests.nursery import TIMEOUT, Done
 from tests.platforms import Platform
 from tests.platforms import platforms as every_platform
@@ -54,17 +54,7 @@ class Init:
 
     def run(self, *arguments: str, before: tuple[str, ...] = ()) -> Done:
         """Without a terminal; `before` are options that go before the command."""
-        done = subprocess.run(
-            [*SYNCER, *before, "init", *arguments],
-            env=self.env,
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-            check=False,
-        )
-        return Done(done.returncode, done.stdout, done.stderr)
+        return execute([*SYNCER, *before, "init", *arguments], self.env, self.folder)
 
     def settings(self) -> Settings:
         """What was written, as syncer reads it."""
