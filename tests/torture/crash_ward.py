@@ -186,19 +186,15 @@ class Case:
         totals |= {(kind, str(when)): total for (kind, when), total in self.moments.items()}
         return {kind: total for kind, total in totals.items() if only in (None, kind[0])}
 
-    def read_of_steps(self, cut: int | None = None) -> list[str]:
-        """Of which execution steps were served whole, answer by answer; `cut` is the number of one that was not."""
+    def pages_of_steps(self, cut: int | None = None) -> Counter[str]:
+        """How many answers with steps were served whole of each execution; `cut` is the number of one that was not."""
         endpoint = platform_of(self.simulator).steps_endpoint
         known = self.simulator.truth.executions
-        return [
+        return Counter(
             next(part for part in each.path.split("/") if part in known)
             for number, each in enumerate(self.simulator.requests, 1)
             if each.endpoint == endpoint and each.status == 200 and number != cut
-        ]
-
-    def pages_of_steps(self, cut: int | None = None) -> Counter[str]:
-        """How many whole answers with steps were served of each execution."""
-        return Counter(self.read_of_steps(cut))
+        )
 
     def learn(self) -> None:
         """Run the command undisturbed, to know what there is to disturb and what is to come of it."""
