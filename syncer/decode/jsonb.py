@@ -44,7 +44,8 @@ _BAD_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 # second look. Translating and searching costs a tenth of one regular expression.
 _SHAPES = bytes.maketrans(b"0123456789E+", b"0000000000e-")
 _LONG_NUMBERS = (b"0e000", b"0e-000", b"0" * (MOST_DIGITS // 2 + 1))
-_BEFORE_A_NUMBER = b"[:, \t\n\r"
+_BEFORE_A_NUMBER = b"[:,"
+_A_NUMBER = re.compile(scan.NUMBER)
 
 _STRINGS = re.compile(scan.STRING)
 _PART = re.compile(rb"(" + scan.STRING + rb")|" + scan.NOT_FINITE + rb"|(" + scan.NUMBER + rb")")
@@ -122,15 +123,25 @@ def _too_much(raw: bytes) -> bool:
 
 
 def _has_long_number(raw: bytes) -> bool:
+    """Whether a number may be out of bounds; in a string, what looks like one after a colon or comma counts, too."""
     shape = raw.translate(_SHAPES)
     for long_number in _LONG_NUMBERS:
         at = shape.find(long_number)
         while at >= 0:
-            before = raw[max(0, at - MOST_DIGITS) : at + 1].rstrip(b"-.0123456789")
-            if not before or before[-1] in _BEFORE_A_NUMBER:
+            if _may_be_unfit(raw, at):
                 return True
             at = shape.find(long_number, at + len(long_number))
     return False
+
+
+def _may_be_unfit(raw: bytes, at: int) -> bool:
+    """Whether a number with a digit at this place is out of bounds: it follows what a value follows in JSON."""
+    start = max(0, at - MOST_DIGITS)
+    before = raw[start : at + 1].rstrip(b"-.0123456789")
+    if before.rstrip(b" \t\n\r")[-1:] not in _BEFORE_A_NUMBER:
+        return False
+    number = _A_NUMBER.match(raw, start + len(before))
+    return not before or number is None or not _fits(number[0])
 
 
 def mended(raw: bytes) -> bytes:

@@ -13,6 +13,8 @@ import re
 import zlib
 from collections.abc import Iterator
 
+from syncer.decode.needles import Needles
+
 GZIP = b"\x1f\x8b\x08"
 _EITHER = 47  # zlib's own sign for "gzip or zlib, as the header says"
 # One byte inflates to about a kilobyte at most, so a piece never makes more than 64 KB.
@@ -23,7 +25,8 @@ _STANDARD = bytes.maketrans(b"-_", b"+/")
 # What gzip and zlib headers look like in base64, wherever they stand in a text; and {" [{ [" and laid-out JSON.
 _HEADS = rb"H4sI|eJ|eN|eA|eF|ey[AIJ]|ew[0o]|W3s|WyJ|Ww[0o]"
 _EMBEDDED = re.compile(rb"(?<![A-Za-z0-9+/])(?:" + _HEADS + rb")[A-Za-z0-9+/_\r\n-]{8,}+")
-_AT_START = re.compile(rb'"(?:e[JNAFw]|W[3yw])')
+# The shorter heads count at the start of a string alone.
+_WORTH_A_LOOK = Needles([b"H4sI", b"eyJ", *(b'"' + head for head in (b"eJ eN eA eF ew W3 Wy Ww".split()))])
 # JSON in which base64 is still escaped: line ends, slashes, and + and / as careful encoders write them.
 _ESCAPE = re.compile(rb"\\(?:([nr])|(/)|u00(2[bBfF]))")
 
@@ -91,8 +94,8 @@ def inflated(data: bytes) -> Iterator[bytes]:
 
 
 def may_hold(text: bytes) -> bool:
-    """Whether a JSON text is worth a look. The shorter heads count at the start of a string alone."""
-    return b"H4sI" in text or b"eyJ" in text or _AT_START.search(text) is not None
+    """Whether a JSON text is worth a look."""
+    return _WORTH_A_LOOK.occur_in(text)
 
 
 def embedded(text: bytes) -> Iterator[bytes]:

@@ -106,9 +106,9 @@ def _unpacked(data: bytes, limit: int) -> _Layer | None:
         if data.startswith(packed.GZIP):
             raise
         return None
-    if not _is_utf8(text):
-        raise ValueError("what it inflates to is not UTF-8")
     safety = jsonb.check(text)
+    if safety is not Safety.SAFE and not _is_utf8(text):
+        raise ValueError("what it inflates to is not UTF-8")
     return None if safety is Safety.NOT_JSON else _Layer(text, safety, inflated=True)
 
 

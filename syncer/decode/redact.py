@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from syncer.decode import jsonb, packed
+from syncer.decode.needles import Needles
 from syncer.decode.text import repair
 
 REDACTED = "[redacted]"
@@ -31,7 +32,9 @@ _REMEMBERED, _LONGEST_REMEMBERED = 10_000, 100
 # The kinds of keys: of no interest; of a secret; the two of a pair {"name": K, "value": V}; a "K=V" itself.
 _PLAIN, _SECRET, _NAME, _VALUE, _ASSIGNMENT = "", "secret", "name", "value", "assignment"
 
-# U+212A, the Kelvin sign, is k in lower case.
+# The one letter beyond ASCII that is within it in lower case: U+212A, the Kelvin sign, is k.
+_KELVIN = "\u212a".encode()
+_LOWER = bytes(range(256)).lower()
 _ASCII_ESCAPE = re.compile(r"(?<!\\)\\++u(00[2-7][0-9a-fA-F]|212[aA])")
 _ANY_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _CUT_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
@@ -41,6 +44,13 @@ _NOTHING = re.compile(r"(?:null|None|undefined)\b")
 _QUOTED = re.compile(r"""[bru]{0,2}(?P<mark>\\*+["'])(?P<said>.*?)(?<!\\)(?P=mark)""", re.DOTALL)
 _SCALAR = re.compile(r"(?P<said>\[redacted\]|[\w.+-]++)(?=\s*+[,}\])])")
 _PARSER = msgspec.json.Decoder(float_hook=lambda digits: msgspec.Raw(digits.encode()))
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
+_TEXT = msgspec.json.Decoder(str)
+_RAW = msgspec.json.Decoder(msgspec.Raw)
+# Up to so many bytes a document is opened level by level, and only where something occurs; a longer one is parsed
+# whole, for what is not parsed takes more room, and depth would be searched again and again.
+_LEVEL_BY_LEVEL = 64 * 1024
 
 # Where a value stands: the place of its container, and its key or index there. The root is index 0 of None.
 _Place = tuple[Any, str | int]
@@ -55,6 +65,7 @@ class Redactor:
         self._longest = max(map(len, self._entries), default=1)
         # Only what JSON never escapes, or only in ways undone here, can be looked for without parsing.
         self._searchable = all(entry.isascii() and entry.isalnum() for entry in self._entries)
+        self._needles = Needles(map(str.encode, self._entries)) if self._searchable else None
         self._kinds = _Kinds(self)
 
     def matches(self, key: str) -> bool:
@@ -94,6 +105,8 @@ class Redactor:
 
     def occurs(self, raw: bytes) -> bool:
         """Whether any entry occurs anywhere in these bytes."""
+        if self._needles and b"\\u" not in raw:
+            return self._needles.occur_in(_normal_bytes(raw))
         return self._holds_entry(self._searched_form(raw.decode(errors="replace")))
 
     def raw(self, value: bytes) -> bytes | None:
@@ -116,9 +129,16 @@ class Redactor:
         return _normal(text if self._searchable else text.replace("\\", ""))
 
     def _parsed(self, raw: bytes, layers: int) -> tuple[bytes, tuple[str, ...]]:
-        """As `json`; ValueError where it is none."""
-        root = [_parse(raw)]
-        places = self._redact(root, self._looks(raw, layers))
+        """As `json`; ValueError where it is none. What only a lenient parser reads is read from a mended copy."""
+        try:
+            root: list[Any] = [_RAW.decode(raw.strip())]
+            places = self._redact(root, self._looks(raw, layers))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            mended = jsonb.repair(raw)
+            if mended is None:
+                raise ValueError("nested too deeply") from None
+            root = [_PARSER.decode(mended)]
+            places = self._redact(root, self._looks(raw, layers))
         if not places:
             return raw, ()
         return msgspec.json.encode(root[0]), tuple(sorted({_pointer(place) for place in places}))
@@ -229,22 +249,33 @@ class Redactor:
                 places += [(place, key) for key in self._rename(node, kinds)]
                 secrets = self._secret_keys(node, kinds)
             for key, value in node.items() if is_object else enumerate(node):
-                kind = type(value)
-                if key in secrets and value is not None:
-                    clean = REDACTED
-                elif kind is dict or kind is list:
-                    waiting.append((value, (place, key)))
-                    continue
-                elif kind is str and looks:
-                    clean = value
-                    for look in looks:
-                        clean = look(clean)
-                else:
-                    continue
-                if clean is not value:
+                clean = _hidden(value) if key in secrets else self._opened(value, looks)
+                if type(clean) in (dict, list):
+                    node[key] = clean
+                    waiting.append((clean, (place, key)))
+                elif clean is not value:
                     node[key] = clean
                     places.append((place, key))
         return places
+
+    def _opened(self, value: Any, looks: Sequence[_Look]) -> Any:
+        """The value itself where nothing in it matters, text without its secrets, or an object or array to go on
+        with."""
+        if type(value) is str:
+            return _seen(value, looks)
+        if type(value) is not msgspec.Raw:
+            return value
+        raw = bytes(value)
+        kind = raw[:1]
+        if kind not in (b"{", b"[", b'"') or (kind == b'"' and not looks) or self._is_clean(raw):
+            return value
+        if kind == b'"':
+            text = _TEXT.decode(raw)
+            clean = _seen(text, looks)
+            return value if clean is text else clean
+        if not self._searchable or len(raw) > _LEVEL_BY_LEVEL:
+            return _PARSER.decode(raw)
+        return _OBJECT.decode(raw) if kind == b"{" else _ARRAY.decode(raw)
 
     def _rename(self, node: dict[str, Any], kinds: Mapping[str, str]) -> list[str]:
         """Mend the keys of an object that are a "K=V" themselves; their new names."""
@@ -257,8 +288,8 @@ class Redactor:
     def _secret_keys(self, node: dict[str, Any], kinds: Mapping[str, str]) -> Container[str]:
         """The keys of an object whose values must go."""
         secrets = {key for key, kind in kinds.items() if kind == _SECRET}
-        names = [node[key] for key, kind in kinds.items() if kind == _NAME]
-        if any(type(name) is str and self._kinds[name] == _SECRET for name in names):
+        names = [_text(node[key]) for key, kind in kinds.items() if kind == _NAME]
+        if any(self._kinds[name] == _SECRET for name in names):
             secrets |= {key for key, kind in kinds.items() if kind == _VALUE}
         return secrets
 
@@ -286,19 +317,34 @@ class _Kinds(dict[str, str]):
         return {"key": _NAME, "name": _NAME, "value": _VALUE}.get(key.lower(), _PLAIN)
 
 
+def _seen(text: str, looks: Iterable[_Look]) -> str:
+    for look in looks:
+        text = look(text)
+    return text
+
+
+def _text(value: Any) -> str:
+    """A string, parsed or not; anything else is the empty one."""
+    if type(value) is msgspec.Raw and bytes(value).startswith(b'"'):
+        return _TEXT.decode(value)
+    return value if type(value) is str else ""
+
+
+def _hidden(value: Any) -> Any:
+    """What stands in place of a secret; null is none."""
+    is_null = value is None or (type(value) is msgspec.Raw and bytes(value) == b"null")
+    return value if is_null else REDACTED
+
+
 def _normal(text: str) -> str:
     return text.lower().replace("-", "").replace("_", "").replace(" ", "")
 
 
-def _parse(raw: bytes) -> Any:
-    """Values of which no number is rounded; what only a lenient parser reads is read from a mended copy."""
-    try:
-        return _PARSER.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        mended = jsonb.repair(raw)
-        if mended is None:
-            raise ValueError("nested too deeply") from None
-        return _PARSER.decode(mended)
+def _normal_bytes(raw: bytes) -> bytes:
+    """As `_normal`, as far as an entry in ASCII can tell."""
+    if not raw.isascii():
+        raw = raw.replace(_KELVIN, b"k")
+    return raw.translate(_LOWER, b"-_ ")
 
 
 def _pointer(place: _Place) -> str:

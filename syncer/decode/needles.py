@@ -1,0 +1,31 @@
+"""Whether any of several short texts occurs in a long one: asked of every payload, so it has to be fast.
+
+Invariant: what is remembered of a hostile text does not grow with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ahocorasick_rs import BytesAhoCorasick, MatchKind
+
+_PIECE = 64 * 1024
+"""Bytes searched at once: the search lists all it finds, and a text may be nothing but needles."""
+
+
+class Needles:
+    """Some texts to look for, all at once."""
+
+    def __init__(self, needles: Iterable[bytes]) -> None:
+        needles = list(needles)
+        self._overlap = max(map(len, needles), default=1) - 1
+        # Of the kinds of search this one skips through the text instead of reading it byte by byte.
+        self._search = BytesAhoCorasick(needles, matchkind=MatchKind.LeftmostFirst).find_matches_as_indexes
+
+    def occur_in(self, text: bytes) -> bool:
+        """Whether one of them is a part of the text."""
+        if len(text) <= _PIECE:
+            return bool(self._search(text))
+        view = memoryview(text)
+        starts = range(0, len(text), _PIECE)
+        return any(self._search(view[at : at + _PIECE + self._overlap]) for at in starts)
