@@ -48,6 +48,7 @@ _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 _TEXT = msgspec.json.Decoder(str)
 _RAW = msgspec.json.Decoder(msgspec.Raw)
+_QUOTE = ord('"')
 # Up to so many bytes a document is opened level by level, and only where something occurs; a longer one is parsed
 # whole, for what is not parsed takes more room, and depth would be searched again and again.
 _LEVEL_BY_LEVEL = 64 * 1024
@@ -131,7 +132,7 @@ class Redactor:
     def _parsed(self, raw: bytes, layers: int) -> tuple[bytes, tuple[str, ...]]:
         """As `json`; ValueError where it is none. What only a lenient parser reads is read from a mended copy."""
         try:
-            root: list[Any] = [_RAW.decode(raw.strip())]
+            root = [self._level(bytes(_RAW.decode(raw)).strip())]
             places = self._redact(root, self._looks(raw, layers))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             mended = jsonb.repair(raw)
@@ -266,16 +267,23 @@ class Redactor:
         if type(value) is not msgspec.Raw:
             return value
         raw = bytes(value)
-        kind = raw[:1]
-        if kind not in (b"{", b"[", b'"') or (kind == b'"' and not looks) or self._is_clean(raw):
+        if raw[0] not in b'{["' or (raw[0] == _QUOTE and not looks) or self._is_clean(raw):
             return value
-        if kind == b'"':
-            text = _TEXT.decode(raw)
-            clean = _seen(text, looks)
-            return value if clean is text else clean
+        found = self._level(raw)
+        if type(found) is not str:
+            return found
+        clean = _seen(found, looks)
+        return value if clean is found else clean
+
+    def _level(self, raw: bytes) -> Any:
+        """Text, or an object or array whose values are left as they are; anything else as it is."""
+        if raw[0] == _QUOTE:
+            return _TEXT.decode(raw)
+        if raw[0] not in b"{[":
+            return msgspec.Raw(raw)
         if not self._searchable or len(raw) > _LEVEL_BY_LEVEL:
             return _PARSER.decode(raw)
-        return _OBJECT.decode(raw) if kind == b"{" else _ARRAY.decode(raw)
+        return _OBJECT.decode(raw) if raw[:1] == b"{" else _ARRAY.decode(raw)
 
     def _rename(self, node: dict[str, Any], kinds: Mapping[str, str]) -> list[str]:
         """Mend the keys of an object that are a "K=V" themselves; their new names."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from syncer.errors import RecordError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 # A platform writes a literal Z and the offset after it, as in 04.577Z+0800: the offset wins.
 _ISO = re.compile(
@@ -31,12 +33,13 @@ def from_epoch_ms(value: int | float | str) -> datetime:
     try:
         if isinstance(value, float):
             whole, part = divmod(value, 1)
-            return _EPOCH + timedelta(milliseconds=int(whole), microseconds=int(part * 1000))
-        return _EPOCH + timedelta(milliseconds=value)
+            return _EPOCH + int(whole) * _MILLISECOND + timedelta(microseconds=int(part * 1000))
+        return _EPOCH + value * _MILLISECOND
     except (OverflowError, ValueError):
         raise RecordError("a time in milliseconds outside the years 1 to 9999") from None
 
 
+@lru_cache(maxsize=256)  # a day, or a record's own time, is told again and again
 def from_iso(text: str) -> datetime:
     """An RFC 3339 time as an instant in UTC; without a zone it is taken as UTC. RecordError if it is none."""
     found = _ISO.fullmatch(text)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import TypeVar
 
@@ -59,8 +60,11 @@ class Records:
     def __init__(self, redactor: Redactor, *, max_payload_bytes: int, with_payloads: bool) -> None:
         self.facts: dict[str, str] = {}
         self._redactor = redactor
-        self._max_payload_bytes = max_payload_bytes
         self._with_payloads = with_payloads
+        # Every event of a step brings its input again.
+        self._decoded = lru_cache(maxsize=4)(
+            partial(decode_payload, limit=max_payload_bytes, redactor=redactor)
+        )
 
     def page(self, listing: Listing, read: Callable[[bytes], Row]) -> Page[Row]:
         """Read every record of a list; those without a usable identity become rejects."""
@@ -192,7 +196,7 @@ class Records:
 
     def payload(self, raw: bytes | None) -> Payload:
         """One input or output as it was sent; None where there is none."""
-        return decode_payload(raw, limit=self._max_payload_bytes, redactor=self._redactor)
+        return self._decoded(raw)
 
     def _payload(self, record: Record, name: str) -> Payload | UnsetType:
         raw = record.raw(name)
