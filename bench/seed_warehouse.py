@@ -2,7 +2,7 @@
 
 Invariant: the same seed gives the same rows. Steps have no payloads: no view reads them.
 
-    python bench/seed_warehouse.py postgresql://... [--executions 1000000] [--days 120] [--seed 1]
+    python -m bench.seed_warehouse postgresql://... [--executions 1000000] [--days 120] [--seed 1]
 
 Two connections share the executions 7 to 3 over 200 workflows of very unequal use; rows land in order of creation, as
 a daemon that has been running all the time would have written them.
@@ -46,23 +46,30 @@ class Run(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Fill a warehouse with invented history.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.seed_warehouse", description="Fill a warehouse with invented history."
+    )
     parser.add_argument("url")
     parser.add_argument("--executions", type=int, default=1_000_000)
     parser.add_argument("--days", type=int, default=120)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    warehouse.migrate(given.url)
     began = time.monotonic()
-    runs = invent(given.executions, timedelta(days=given.days), random.Random(given.seed))
-    with psycopg.connect(given.url, autocommit=True) as db:
+    seed(given.url, given.executions, given.days, given.seed)
+    print(f"filled in {time.monotonic() - began:.0f} s")
+
+
+def seed(url: str, executions: int, days: int, number: int = 1) -> None:
+    """Fill an empty warehouse with so many executions, created over so many days up to now."""
+    warehouse.migrate(url)
+    runs = invent(executions, timedelta(days=days), random.Random(number))
+    with psycopg.connect(url, autocommit=True) as db:
         copy(db, "history.connections", CONNECTION, connections())
         copy(db, "history.workflows", WORKFLOW, workflows())
         copy(db, "syncer.watermarks", WATERMARK, watermarks())
         while block := list(islice(runs, 10_000)):
             copy(db, "history.executions", EXECUTION, map(execution, block))
             copy(db, "history.steps", STEP, (line for run in block for line in steps(run)))
-        print(f"copied in {time.monotonic() - began:.0f} s")
         db.execute("VACUUM (ANALYZE)")
 
 

@@ -457,6 +457,7 @@ grants = Table(
 )
 
 Index("executions_day_idx", executions.c.connection_id, text(_UTC_DAY))
+Index("executions_created_idx", executions.c.connection_id, executions.c.created_at)
 Index("executions_synced_idx", executions.c.connection_id, executions.c.synced_at)
 Index(
     "executions_partition_idx",
@@ -490,6 +491,14 @@ Index(
     executions.c.workflow_id,
     executions.c.created_at,
     postgresql_where=text("failure_reason IS NOT NULL"),
+)
+# Steps do not know their workflow: this tells it of all that failed, without a look at the executions themselves.
+Index(
+    "executions_failed_steps_idx",
+    executions.c.connection_id,
+    executions.c.execution_id,
+    postgresql_include=["workflow_id", "created_at"],
+    postgresql_where=text("failed_step_count > 0"),
 )
 Index(
     "steps_failure_idx",

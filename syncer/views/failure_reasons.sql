@@ -1,5 +1,6 @@
 -- For both levels "seen" is the creation of the execution, so that the two can be put in one chart. The aggregates
--- need nothing but the partial indexes on failures; the example is looked up once per group.
+-- need nothing but the partial indexes on failures, to which failed_step_count > 0 belongs: an execution one of whose
+-- steps failed counts it. The example is looked up once per group.
 CREATE OR REPLACE VIEW history.failure_reasons AS
 SELECT
   f.connection_id,
@@ -53,7 +54,7 @@ FROM (
     'step',
     g.failure_reason,
     g.workflow_id,
-    g.workflow_name,
+    example.workflow_name,
     g.count,
     g.first_seen_at,
     g.last_seen_at,
@@ -64,19 +65,19 @@ FROM (
       s.connection_id,
       s.failure_reason,
       e.workflow_id,
-      max(e.workflow_name) AS workflow_name,
       count(*) AS count,
       min(e.created_at) AS first_seen_at,
       max(e.created_at) AS last_seen_at,
       (array_agg(s.execution_id ORDER BY e.created_at DESC, s.execution_id))[1] AS execution_id
     FROM history.steps s
     JOIN history.executions e ON e.connection_id = s.connection_id AND e.execution_id = s.execution_id
-    WHERE s.failure_reason IS NOT NULL
+    WHERE s.failure_reason IS NOT NULL AND e.failed_step_count > 0
     GROUP BY s.connection_id, s.failure_reason, e.workflow_id
   ) AS g
   CROSS JOIN LATERAL (
-    SELECT s.message
+    SELECT e.workflow_name, s.message
     FROM history.steps s
+    JOIN history.executions e ON e.connection_id = s.connection_id AND e.execution_id = s.execution_id
     WHERE s.connection_id = g.connection_id
       AND s.failure_reason = g.failure_reason
       AND s.execution_id = g.execution_id
