@@ -53,6 +53,9 @@ _QUOTE = ord('"')
 # whole, for what is not parsed takes more room, and depth would be searched again and again.
 _LEVEL_BY_LEVEL = 64 * 1024
 
+# Without any of them no string holds a "K=V" or quotes.
+_MARKS = Needles([b"=", b'\\"', b"'", b"\\u00"])
+
 # Where a value stands: the place of its container, and its key or index there. The root is index 0 of None.
 _Place = tuple[Any, str | int]
 _Look = Callable[[str], str]
@@ -147,7 +150,7 @@ class Redactor:
     def _looks(self, raw: bytes, layers: int) -> list[_Look]:
         """What has to be done with each string of this JSON text; where none of it can matter, nothing."""
         looks: list[_Look] = []
-        if any(mark in raw for mark in (b"=", b'\\"', b"'", b"\\u00")):
+        if _MARKS.occur_in(raw):
             looks.append(lambda text: self.text(text, layers))
         if packed.may_hold(raw):
             looks.append(lambda text: REDACTED if self._hides(text.encode()) else text)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import ARRAY, Connection, Text, any_, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from syncer.encode import Columns
@@ -52,7 +52,8 @@ def resolve_identities(
         .where(
             quarantine.c.connection_id == connection_id,
             quarantine.c.stream == stream,
-            quarantine.c.identity.in_(sorted(identities)),
+            # As one value: a list of hundreds would be a statement of its own each time.
+            quarantine.c.identity == any_(literal(sorted(identities), ARRAY(Text))),
             quarantine.c.resolved_at.is_(None),
         )
         .values(resolved_at=now)
