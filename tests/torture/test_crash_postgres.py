@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
+from threading import Event
 
 import pytest
 
@@ -17,7 +18,7 @@ CRASHES = 1, 20
 CUTS = 1, 10
 OUTAGES = 2, 10
 
-# What a poll that finds one new execution says to the warehouse, often enough to be counted on.
+# What a poll that finds a new execution says to the warehouse.
 IN_A_POLL = (
     ("begin", "sent"),
     ("commit", "sent"),
@@ -81,8 +82,9 @@ def test_the_service_recovers_by_itself_from_every_crash_of_the_warehouse(
             for _ in range(OUTAGES[FULL]):
                 instant = Instant(*random.choice(IN_A_POLL), random.randint(1, 4))
                 happened = trial.arm(instant, ward.crash)
-                case.simulator.add_execution(status=random.choice(("Success", "Running")))
-                eventually(happened.is_set, f"the crash at {instant}")
+                while not happened.is_set():
+                    case.simulator.add_execution(status=random.choice(("Success", "Running")))
+                    _await_poll(case, happened)
                 ward.postgres.start()
                 case.simulator.end_all_running()
                 eventually(lambda: _is_copied(trial), f"the copy after a crash at {instant}")
@@ -90,6 +92,12 @@ def test_the_service_recovers_by_itself_from_every_crash_of_the_warehouse(
             assert service.end() == 0
         assert "fault of syncer" not in "".join(service.said)
         trial.examine()
+
+
+def _await_poll(case: Case, happened: Event) -> None:
+    """Until a whole poll has gone by since now, or the crash has come."""
+    polls = case.simulator.counts["workflows"]
+    eventually(lambda: happened.is_set() or case.simulator.counts["workflows"] > polls + 1, "the next poll")
 
 
 def _is_copied(trial: Trial) -> bool:
