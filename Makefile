@@ -23,10 +23,10 @@ export PIP_NO_INPUT := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-sdk test-dbt soak torture mutants lint check format lock clean
+.PHONY: help demo test test-sdk test-dbt test-bi soak torture mutants bench bench-full lint check format lock clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.installed ## the whole thing on this machine: a simulated source, a database, a sync, queries
 	@$(BIN)/syncer demo
@@ -57,6 +57,13 @@ test-dbt: $(VENV)/.installed build/dbt/.installed ## the dbt project of deploy/d
 build/dbt/.installed: tests/dbt/requirements.txt
 	$(ENVIRONMENT)
 
+test-bi: $(VENV)/.installed build/bi/.installed ## the dashboards of deploy/superset, in Superset and Chromium; brings a gigabyte (PICTURES=docs/images)
+	SYNCER_BI=build/bi SYNCER_PICTURES='$(PICTURES)' $(BIN)/pytest tests/bi
+
+# Superset pins much of what it brings, and none of it belongs where the daemon runs.
+build/bi/.installed: tests/bi/requirements.txt
+	$(ENVIRONMENT)
+
 soak: $(VENV)/.installed ## ten minutes of the service against a source that lives and fails
 	SYNCER_SOAK_MINUTES=10 $(BIN)/pytest -s tests/acceptance/test_soak.py
 
@@ -76,6 +83,21 @@ build/mutation/.installed: requirements/dev.txt tests/mutation/requirements.txt
 	@build/mutation/bin/pip install -qq --require-hashes --requirement requirements/dev.txt
 	@build/mutation/bin/pip install -qq --require-hashes --requirement tests/mutation/requirements.txt
 	@touch $@
+
+BENCHES := $(patsubst %,build/bench/%/.installed,plain dlt singer tools)
+
+bench: $(VENV)/.installed $(BENCHES) ## syncer measured against dlt, Singer, a plain script and the machine's limits; minutes
+	@$(BIN)/python -m bench
+	@build/bench/tools/bin/python -m bench.picture build/bench/results.json build/bench/performance.png
+
+bench-full: $(VENV)/.installed $(BENCHES) ## the same in the sizes that docs/performance.md tells; hours, on a machine left alone
+	@$(BIN)/python -m bench --full --results docs/performance.json
+	@$(BIN)/python -m bench.report
+	@build/bench/tools/bin/python -m bench.picture docs/performance.json docs/images/performance.png
+
+# Each contestant has versions of its own of what others use, too.
+build/bench/%/.installed: bench/requirements/%.txt
+	$(ENVIRONMENT)
 
 lint: $(VENV)/.installed ## format, style, types, layers, dependencies, data dictionary, containers
 	$(BIN)/ruff format --check
