@@ -120,10 +120,14 @@ INDEX   = $(or $(PIP_INDEX_URL),$(shell $(BIN)/pip config get global.index-url 2
 COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate $(addprefix --default-index ,$(INDEX))
 
-lock: $(VENV)/.installed ## resolve all dependencies anew and write requirements/*.txt
+# What has an environment of its own. Without its extras pip takes a requirement that names some for an unpinned one.
+LOCKED := $(wildcard */requirements/*.in tests/*/requirements.in tests/*/requirements/*.in)
+
+lock: $(VENV)/.installed ## resolve all dependencies anew and write the files with their hashes
 	$(BIN)/pip install --quiet uv
 	$(COMPILE) pyproject.toml --output-file requirements/runtime.txt
 	$(COMPILE) pyproject.toml --extra embedded --group dev --output-file requirements/dev.txt
+	$(foreach in,$(LOCKED),$(COMPILE) --no-strip-extras $(in) --output-file $(in:.in=.txt) &&) true
 
 clean: ## remove .venv and what the tools left behind
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
