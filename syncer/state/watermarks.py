@@ -43,6 +43,17 @@ def watermark(db: Connection, connection_id: str, partition: str, stream: str = 
     return Watermark(*row) if row else Watermark()
 
 
+def of_all(db: Connection, connection_id: str) -> dict[str, Watermark]:
+    """The watermarks of all partitions that have one."""
+    columns = (watermarks.c[name] for name in Watermark.__struct_fields__)
+    rows = db.execute(
+        select(watermarks.c.partition, *columns).where(
+            watermarks.c.connection_id == connection_id, watermarks.c.stream == EXECUTIONS
+        )
+    )
+    return {partition: Watermark(*row) for partition, *row in rows}
+
+
 def advance(
     db: Connection,
     connection_id: str,

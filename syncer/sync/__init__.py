@@ -30,7 +30,13 @@ from syncer.model import Window
 from syncer.state import audit, runs, watermarks
 from syncer.state.watermarks import EXECUTIONS, WORKFLOWS
 from syncer.sync.changes import sync_changed
-from syncer.sync.executions import partitions_to_look_at, sync_last, sync_live, sync_open
+from syncer.sync.executions import (
+    partitions_to_look_at,
+    partitions_to_read,
+    sync_last,
+    sync_live,
+    sync_open,
+)
 from syncer.sync.landing import Seen
 from syncer.sync.ledger import read_disputed, sync_history, sync_history_of_deleted
 from syncer.sync.session import Failure, Report, Session, Tenant
@@ -133,7 +139,7 @@ async def _look(session: Session, only: Sequence[str], every: timedelta | None =
         )
     await session.each(
         EXECUTIONS,
-        session.shuffled(partitions),
+        session.shuffled(await partitions_to_read(session, partitions, every)),
         lambda partition: sync_live(session, partition, seen, every),
         workers=LISTERS,
     )

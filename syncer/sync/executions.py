@@ -6,7 +6,7 @@ ahead of the rows, and never back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -37,6 +37,20 @@ LONGEST_FRESH = timedelta(minutes=10)
 """Part of a poll's interval, and at most, for which a partition is left alone after another process has read it."""
 
 
+async def partitions_to_read(
+    session: Session, partitions: Sequence[str], every: timedelta | None
+) -> Sequence[str]:
+    """Those that have to be read now, found out at once: most polls find most partitions as they were."""
+    if every is None:
+        return partitions
+    marks = await session.writer.run(lambda db: watermarks.of_all(db, session.name))
+    return [
+        each
+        for each in partitions
+        if each not in session.chosen or not _may_rest(session, each, marks.get(each, Watermark()), every)
+    ]
+
+
 async def sync_live(session: Session, partition: str, seen: Seen, every: timedelta | None = None) -> bool:
     """Read what is new in one partition; False where another process is at it.
 
@@ -55,9 +69,9 @@ async def _sync_live(session: Session, lease: Lease, seen: Seen, every: timedelt
     if partition not in session.chosen:  # it may hold executions of several workflows
         await session.commit(lease, lambda db, now: _take_in(db, session, partition, now))
     mark = await session.writer.run(lambda db: watermarks.watermark(db, session.name, partition))
-    hint = session.hints.of(partition)
-    if every and (_is_fresh(session, mark, every) or _is_unmoved(session, mark, hint)):
+    if every and _may_rest(session, partition, mark, every):
         return
+    hint = session.hints.of(partition)
     if every and hint:
         await session.let_pass(hint.shown_by)
     is_sweep = bool(every) and hint is not None and hint.text == mark.hint
@@ -129,6 +143,10 @@ async def sync_last(session: Session, partition: str, seen: Seen) -> bool:
                 session.log.info("deleted with its executions", partition=partition)
             await session.commit(lease, close)
         return lease is not None
+
+
+def _may_rest(session: Session, partition: str, mark: Watermark, every: timedelta) -> bool:
+    return _is_fresh(session, mark, every) or _is_unmoved(session, mark, session.hints.of(partition))
 
 
 def _is_fresh(session: Session, mark: Watermark, every: timedelta) -> bool:
