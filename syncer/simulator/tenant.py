@@ -37,10 +37,11 @@ class Liar(Protocol):
 class Tenant(World, ABC):
     """What is common to all simulated platforms.
 
-    `fault` sees every request with its answer and gives the answer to send instead (see Answer for what
-    can go wrong on the way). `after_page` is called after every page of executions has been put together,
-    before it is sent. Both run in the server's thread. `switches` and `credentials` are each platform's own: how it
-    reads its documents, and what it accepts; `endpoints` are the words of `endpoint_of`, but for "other".
+    `url` is where it was served last, tokens included. `fault` sees every request with its answer and gives the
+    answer to send instead (see Answer for what can go wrong on the way). `after_page` is called after every page of
+    executions has been put together, before it is sent. Both run in the server's thread. `switches` and `credentials`
+    are each platform's own: how it reads its documents, and what it accepts; `endpoints` are the words of
+    `endpoint_of`, but for "other".
     """
 
     switches: Any
@@ -54,6 +55,7 @@ class Tenant(World, ABC):
         self.after_page: Callable[[Seen], None] | None = None
         self.requests: list[Seen] = []
         self.limiter = Limiter()
+        self.url = ""
 
     @abstractmethod
     def endpoint_of(self, request: Request) -> str:
@@ -79,8 +81,8 @@ class Tenant(World, ABC):
     @contextmanager
     def serve(self, port: int = 0) -> Iterator[str]:
         """Answer on 127.0.0.1; gives the base URL."""
-        with serving(self.answer, self.http_date, port=port) as url:
-            yield url
+        with serving(self.answer, self.http_date, port=port) as self.url:
+            yield self.url
 
     @property
     def counts(self) -> Counter[str]:

@@ -91,7 +91,9 @@ def measure(folder: Path, platform: Platform, workflows: int, executions: int) -
     folder.mkdir()
     with temporary_server() as postgres, simulated(platform, workflows, executions) as url:
         cli = Measured(folder, postgres.start())
-        cli.connect("flow", platform.simulate(Outline(workflows=1, executions=1)), url)
+        likeness = platform.simulate(Outline(workflows=1, executions=1))
+        likeness.url = url
+        cli.connect("flow", likeness, url)
         highest = cli.peak("sync")
         with psycopg.connect(str(cli.warehouse["url"])) as db:
             copied = db.execute(

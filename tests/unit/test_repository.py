@@ -39,7 +39,8 @@ def project() -> dict[str, Any]:
 
 APART = [
     f"../{path.relative_to(ROOT)}"
-    for path in sorted([*ROOT.glob("tests/sdk/requirements/*.txt"), *ROOT.glob("tests/*/requirements.txt")])
+    for pattern in ("bench/requirements/*.txt", "tests/*/requirements/*.txt", "tests/*/requirements.txt")
+    for path in sorted(ROOT.glob(pattern))
 ]
 """What is locked for an environment of its own."""
 

@@ -5,8 +5,7 @@ Invariant: a refusal is an answer like any other. It must not know its clients.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 
 from syncer.simulator.clock import Clock
@@ -45,8 +44,6 @@ class Simulator(Tenant):
         super().__init__(outline, clock, truth)
         self.switches = switches or Switches()
         self.credentials = credentials or Credentials()
-        self.url = ""
-        """Where it was served last; IAM answers there, too."""
         self._gate = Gate(self.clock, self.credentials)
         self.shelf: Shelf = shelf or InventedShelf(self, self.credentials)
 
@@ -57,12 +54,6 @@ class Simulator(Tenant):
         shelf = SeedShelf(known.workspaces[0])
         clock = Clock(NOW, frozen=True)
         return cls(Outline(workflows=0), clock=clock, credentials=known, truth=Truth(), shelf=shelf)
-
-    @contextmanager
-    def serve(self, port: int = 0) -> Iterator[str]:
-        """Answer on 127.0.0.1; gives the base URL, of IAM as well."""
-        with super().serve(port) as self.url:
-            yield self.url
 
     @property
     def tells_date(self) -> bool:
