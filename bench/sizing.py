@@ -3,8 +3,8 @@
 Invariant: nothing is estimated; whatever is printed was counted while `syncer`, a process of its own, copied from the
 simulator into an embedded PostgreSQL with its own defaults.
 
-    python bench/sizing.py copy [--executions 3000] [--payload 4096]
-    python bench/sizing.py follow [--executions 120] [--limit 300]
+    python -m bench.sizing copy [--executions 3000] [--payload 4096]
+    python -m bench.sizing follow [--executions 120] [--limit 300]
 
 `copy` makes one whole copy in each of three ways: everything, without payloads, without steps. `follow` lets so many
 executions arrive in an hour at a source that allows so many requests in an hour, and lets the service follow them for
@@ -14,8 +14,6 @@ two hours; a second of it stands for a minute, in the source's limit, in the con
 from __future__ import annotations
 
 import argparse
-import base64
-import gzip
 import json
 import os
 import subprocess
@@ -26,22 +24,17 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import psycopg
 
+from bench.payloads import Sized
 from syncer.embedded import EmbeddedServer
 from syncer.simulator import Answer, Outline, Request
-from syncer.simulator.payloads import Composed
 from syncer.simulator.qualys_flow import Simulator
 
 WORKFLOWS, STEPS, VARIETY = 10, 8, 200
-HALF_A_PART = 700
-"""Bytes by which a payload made of whole parts is too large on average."""
-
 MINUTE = 1.0
 """Seconds that stand for a minute while executions are followed."""
 
@@ -61,35 +54,6 @@ FROM pg_class WHERE relkind = 'r' AND relnamespace = 'history'::regnamespace ORD
 
 
 DUE = "SELECT count(*) FROM history.executions WHERE steps_state = 'due' AND ended_at IS NOT NULL"
-
-
-@dataclass(frozen=True)
-class Sized:
-    """A payload of about so many bytes of JSON, made of several plausible ones."""
-
-    node_type: str
-    variant: int
-    size: int
-
-    @cached_property
-    def text(self) -> bytes:
-        """The document as JSON."""
-        parts: list[object] = []
-        while len(text := msgspec.json.encode(parts)) < self.size - HALF_A_PART:
-            parts.append(Composed(self.node_type, "output", 1000 * self.variant + len(parts)).value)
-        return text
-
-    @cached_property
-    def encoded(self) -> bytes:
-        """As the platform serves it: a JSON string of base64 of gzip."""
-        return b'"' + base64.b64encode(gzip.compress(self.text, 6)) + b'"'
-
-    @property
-    def value(self) -> object:
-        """The document."""
-        return msgspec.json.decode(self.text)
-
-    redacted = value
 
 
 class Counted:
@@ -156,7 +120,7 @@ def invented(executions: int, payload: int) -> Simulator:
         for place, attempt in enumerate(execution.attempts):
             for side, shift in (("given", 0), ("made", 1)):
                 key = attempt.node_type, (number * 2 * STEPS + 2 * place + shift) % VARIETY
-                setattr(attempt, side, stock.setdefault(key, Sized(*key, payload)))
+                setattr(attempt, side, stock.setdefault(key, Sized(key[0], "output", key[1], payload)))
     return simulator
 
 

@@ -1,0 +1,59 @@
+"""Everybody's three jobs, one contestant after the other in every round, and the floors beside them.
+
+Invariant: whatever else the machine does while a round lasts meets all that are compared.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from bench.field import FETCH, LOAD, MIGRATE, SYNCER, Contestant
+from bench.trial import FIRST, Taken, trial
+from bench.world import Size
+
+Note = Callable[[str, str, Size, Taken], None]
+"""Takes the names of contestant and job, how much was copied, and what that took."""
+
+FAR = "first copy, 30 ms away"
+FAR_MS, FAR_CONCURRENCY = 30.0, 64
+
+
+def compare(size: Size, concurrency: int, contestants: Sequence[Contestant], note: Note) -> None:
+    """One round. COPY loads what syncer has copied in it, so without syncer there is none."""
+    with trial(size, concurrency) as tried:
+        note(FETCH.name, FIRST, size, tried.measured(FETCH))
+    with tempfile.TemporaryDirectory(prefix="bench-rows-") as rows:
+        for contestant in contestants:
+            _jobs(size, concurrency, contestant, note, Path(rows))
+        if SYNCER in contestants:
+            _load(size, concurrency, note, Path(rows))
+
+
+def _jobs(size: Size, concurrency: int, contestant: Contestant, note: Note, rows: Path) -> None:
+    with trial(size, concurrency) as tried:
+        for job, taken in tried.jobs(contestant):
+            note(contestant.name, job, size, taken)
+            if contestant is SYNCER and job == FIRST:
+                tried.run(LOAD, "take", str(rows))
+
+
+def _load(size: Size, concurrency: int, note: Note, rows: Path) -> None:
+    with trial(size, concurrency) as tried:
+        tried.run(MIGRATE)
+        note(LOAD.name, FIRST, size, tried.measured(LOAD, str(rows)))
+
+
+def far_away(size: Size, contestants: Iterable[Contestant], note: Note) -> None:
+    """First copies from a source that takes its time, by many requests at once."""
+    for contestant in (FETCH, *contestants):
+        with trial(size, FAR_CONCURRENCY, FAR_MS) as tried:
+            note(contestant.name, FAR, size, tried.measured(contestant))
+
+
+def grow(sizes: Iterable[Size], concurrency: int, note: Note) -> None:
+    """syncer's first copies of ever more."""
+    for size in sizes:
+        with trial(size, concurrency) as tried:
+            note(SYNCER.name, FIRST, size, tried.measured(SYNCER))
