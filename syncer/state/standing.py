@@ -156,7 +156,6 @@ FROM (
 _ARRIVED = """
 SELECT count(*) FROM history.executions
 WHERE connection_id = :connection AND created_at >= :since
-  AND (created_at AT TIME ZONE 'UTC')::date >= (CAST(:since AS timestamptz) AT TIME ZONE 'UTC')::date
 """
 _LANDED = """
 SELECT connection_id, floor(EXTRACT(epoch FROM now() - synced_at) / 3600)::int AS hours_ago, count(*) AS landed

@@ -376,7 +376,7 @@ def test_there_is_no_verdict_before_the_pace_was_measured_for_an_hour() -> None:
     [
         (standing._PENDING, "executions_steps_due_idx"),
         (standing._PARTITIONS, "executions_open_idx"),
-        (standing._ARRIVED, "executions_day_idx"),
+        (standing._ARRIVED, "executions_created_idx"),
         (standing._COPIED, "executions_synced_idx"),
     ],
 )
