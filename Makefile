@@ -107,7 +107,7 @@ lint: $(VENV)/.installed ## format, style, types, layers, dependencies, data dic
 	$(BIN)/deptry .
 	$(BIN)/python -m syncer.dictionary --check docs/data-dictionary.md
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml
-	$(BIN)/hadolint Dockerfile
+	$(BIN)/hadolint Dockerfile deploy/superset/Dockerfile
 
 check: lint test ## what CI runs
 
