@@ -160,7 +160,7 @@ def in_turn(*answers: bytes | None) -> Scripted:
 
 
 def a_connection(url: str, **changes: Any) -> Connection:
-    settings: dict[str, Any] = {"timeout": timedelta(seconds=5), "requests_per_second": 0} | changes
+    settings: dict[str, Any] = {"timeout": timedelta(seconds=60), "requests_per_second": 0} | changes
     return Connection(name="t", platform="p", base_url=url, auth=Section(), options=Section(), **settings)
 
 

@@ -82,7 +82,7 @@ def with_source(
     async def run() -> T:
         async with serving(tenant) as server:
             auth = {"mode": "client", "client_id": "id", "client_secret": "s3cret"}
-            settings: dict[str, Any] = {"timeout": timedelta(seconds=5), "requests_per_second": 0} | changes
+            settings: dict[str, Any] = {"timeout": timedelta(seconds=60), "requests_per_second": 0} | changes
             connection = Connection(
                 name="t",
                 platform="sailpoint",

@@ -77,7 +77,7 @@ def with_source(platform: Platform, work: Callable[[SecMaster], Awaitable[T]], *
     async def run() -> T:
         async with serving(platform.script) as server:
             password = {**PASSWORD, "iam_url": f"{server.url}/iam"}
-            settings: dict[str, Any] = {"requests_per_second": 0, "timeout": timedelta(seconds=5)} | changes
+            settings: dict[str, Any] = {"requests_per_second": 0, "timeout": timedelta(seconds=60)} | changes
             connection = Connection(
                 name="t",
                 platform="any",
