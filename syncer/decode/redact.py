@@ -69,7 +69,7 @@ class Redactor:
         self._longest = max(map(len, self._entries), default=1)
         # Only what JSON never escapes, or only in ways undone here, can be looked for without parsing.
         self._searchable = all(entry.isascii() and entry.isalnum() for entry in self._entries)
-        self._needles = Needles(map(str.encode, self._entries)) if self._searchable else None
+        self._needles = Needles(map(str.encode, self._entries))
         self._kinds = _Kinds(self)
 
     def matches(self, key: str) -> bool:
@@ -109,7 +109,7 @@ class Redactor:
 
     def occurs(self, raw: bytes) -> bool:
         """Whether any entry occurs anywhere in these bytes."""
-        if self._needles and b"\\u" not in raw:
+        if self._searchable and b"\\u" not in raw:
             return self._needles.occur_in(_normal_bytes(raw))
         return self._holds_entry(self._searched_form(raw.decode(errors="replace")))
 
@@ -124,7 +124,7 @@ class Redactor:
         return self._searchable and not self.occurs(raw) and not packed.may_hold(raw)
 
     def _holds_entry(self, normal: str) -> bool:
-        return any(entry in normal for entry in self._entries)
+        return self._needles.occur_in(normal.encode(errors="surrogatepass"))
 
     def _searched_form(self, text: str) -> str:
         if "\\u" in text:

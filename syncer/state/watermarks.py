@@ -36,18 +36,19 @@ class Watermark(Struct, frozen=True):
     asked_at: datetime | None = None
 
 
+_COLUMNS = tuple(watermarks.c[name] for name in Watermark.__struct_fields__)
+
+
 def watermark(db: Connection, connection_id: str, partition: str, stream: str = EXECUTIONS) -> Watermark:
     """The partition's watermark, empty before its first pass."""
-    columns = (watermarks.c[name] for name in Watermark.__struct_fields__)
-    row = db.execute(select(*columns).where(_is(connection_id, stream, partition))).first()
+    row = db.execute(select(*_COLUMNS).where(_is(connection_id, stream, partition))).first()
     return Watermark(*row) if row else Watermark()
 
 
 def of_all(db: Connection, connection_id: str) -> dict[str, Watermark]:
     """The watermarks of all partitions that have one."""
-    columns = (watermarks.c[name] for name in Watermark.__struct_fields__)
     rows = db.execute(
-        select(watermarks.c.partition, *columns).where(
+        select(watermarks.c.partition, *_COLUMNS).where(
             watermarks.c.connection_id == connection_id, watermarks.c.stream == EXECUTIONS
         )
     )
