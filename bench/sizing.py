@@ -21,8 +21,7 @@ import sys
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from typing import Any
 import psycopg
 
 from bench.payloads import Sized
-from syncer.embedded import EmbeddedServer
+from bench.warehouse import new_warehouse
 from syncer.simulator import Answer, Outline, Request
 from syncer.simulator.qualys_flow import Simulator
 
@@ -127,48 +126,50 @@ def invented(executions: int, payload: int) -> Simulator:
 def measured(simulator: Simulator, keys: Mapping[str, object]) -> Cost:
     """Copy everything once into a new server."""
     simulator.fault = counted = Counted()
-    with tempfile.TemporaryDirectory(prefix="sizing-") as name, simulator.serve() as url:
-        folder = Path(name)
-        folder.chmod(0o711)
-        with started(folder / "warehouse") as warehouse, psycopg.connect(warehouse, autocommit=True) as db:
-            environment = configured(folder, warehouse, simulator, url, keys)
-            run(environment, "migrate")
-            before = amount(db, "SELECT pg_current_wal_lsn() - '0/0'::pg_lsn")
-            report, usage = run(environment, "sync", "--json")
-            after = amount(db, "SELECT pg_current_wal_lsn() - '0/0'::pg_lsn")
-            db.execute("VACUUM (ANALYZE)")
-            return Cost(
-                report=json.loads(report)["connections"][0],
-                relations={row[0]: (row[1], row[2]) for row in db.execute(RELATIONS).fetchall()},
-                received=counted.bytes,
-                wal=after - before,
-                decoded=amount(
-                    db, "SELECT coalesce(sum(input_bytes + output_bytes), 0) FROM history.step_io"
-                ),
-                user_seconds=usage.ru_utime + usage.ru_stime,
-                peak_kilobytes=usage.ru_maxrss,
-            )
+    with (
+        tempfile.TemporaryDirectory(prefix="sizing-") as folder,
+        simulator.serve() as url,
+        new_warehouse() as warehouse,
+        psycopg.connect(warehouse.url, autocommit=True) as db,
+    ):
+        environment = configured(Path(folder), warehouse.url, simulator, url, keys)
+        run(environment, "migrate")
+        before = amount(db, "SELECT pg_current_wal_lsn() - '0/0'::pg_lsn")
+        report, usage = run(environment, "sync", "--json")
+        after = amount(db, "SELECT pg_current_wal_lsn() - '0/0'::pg_lsn")
+        db.execute("VACUUM (ANALYZE)")
+        return Cost(
+            report=json.loads(report)["connections"][0],
+            relations={row[0]: (row[1], row[2]) for row in db.execute(RELATIONS).fetchall()},
+            received=counted.bytes,
+            wal=after - before,
+            decoded=amount(db, "SELECT coalesce(sum(input_bytes + output_bytes), 0) FROM history.step_io"),
+            user_seconds=usage.ru_utime + usage.ru_stime,
+            peak_kilobytes=usage.ru_maxrss,
+        )
 
 
 def follow_live(executions: int, limit: int) -> None:
     """Let the service follow a live source, and tell what it asked for and what it had left at the end."""
     simulator = Simulator(Outline(workflows=WORKFLOWS, executions=20, steps=STEPS, running=0, failing=0))
-    with tempfile.TemporaryDirectory(prefix="sizing-") as name, simulator.serve() as url:
-        folder = Path(name)
-        folder.chmod(0o711)
-        with started(folder / "warehouse") as warehouse, psycopg.connect(warehouse, autocommit=True) as db:
-            environment = configured(folder, warehouse, simulator, url, LIVED)
-            run(environment, "sync")
-            simulator.switches = replace(simulator.switches, rate_limit=limit, rate_window=60 * MINUTE)
-            simulator.clear_requests()
-            with subprocess.Popen([sys.executable, "-m", "syncer", "run"], env=environment) as service:
-                arrived = live(simulator, executions)
-                print(f"{arrived} executions in {HOURS} h at {limit} requests an hour, {WORKFLOWS} workflows")
-                print(f"  {simulator.counts.total() / HOURS:.0f} requests an hour: {dict(simulator.counts)}")
-                refused = sum(seen.status == 429 for seen in simulator.requests)
-                print(f"  {refused} refused, {simulator.impolite} asked while told to wait")
-                print(f"  left at the end: {amount(db, DUE)} executions without steps")
-                service.terminate()
+    with (
+        tempfile.TemporaryDirectory(prefix="sizing-") as folder,
+        simulator.serve() as url,
+        new_warehouse() as warehouse,
+        psycopg.connect(warehouse.url, autocommit=True) as db,
+    ):
+        environment = configured(Path(folder), warehouse.url, simulator, url, LIVED)
+        run(environment, "sync")
+        simulator.switches = replace(simulator.switches, rate_limit=limit, rate_window=60 * MINUTE)
+        simulator.clear_requests()
+        with subprocess.Popen([sys.executable, "-m", "syncer", "run"], env=environment) as service:
+            arrived = live(simulator, executions)
+            print(f"{arrived} executions in {HOURS} h at {limit} requests an hour, {WORKFLOWS} workflows")
+            print(f"  {simulator.counts.total() / HOURS:.0f} requests an hour: {dict(simulator.counts)}")
+            refused = sum(seen.status == 429 for seen in simulator.requests)
+            print(f"  {refused} refused, {simulator.impolite} asked while told to wait")
+            print(f"  left at the end: {amount(db, DUE)} executions without steps")
+            service.terminate()
 
 
 def live(simulator: Simulator, executions: int) -> int:
@@ -185,15 +186,6 @@ def live(simulator: Simulator, executions: int) -> int:
     if not total:
         pause.wait(HOURS * 60 * MINUTE)
     return total
-
-
-@contextmanager
-def started(folder: Path) -> Iterator[str]:
-    server = EmbeddedServer(folder)
-    try:
-        yield server.start()
-    finally:
-        server.stop()
 
 
 def amount(db: psycopg.Connection, query: str) -> int:

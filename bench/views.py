@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import statistics
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from bench.seed_warehouse import seed
-from bench.sizing import started
+from bench.warehouse import new_warehouse
 
 FACTS = ("executions", "steps", "step_events")
 SETTINGS = ("server_version", "shared_buffers", "work_mem", "random_page_cost")
@@ -164,12 +163,9 @@ def warehouse(given: argparse.Namespace) -> Iterator[str]:
     if given.url:
         yield given.url
         return
-    with tempfile.TemporaryDirectory(prefix="views-") as name:
-        folder = Path(name)
-        folder.chmod(0o711)
-        with started(folder / "warehouse") as url:
-            seed(url, given.executions, given.days)
-            yield url
+    with new_warehouse() as made:
+        seed(made.url, given.executions, given.days)
+        yield made.url
 
 
 def asked(db: psycopg.Connection, rounds: int) -> list[Answered]:

@@ -6,13 +6,14 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
+from sqlalchemy import Engine, create_engine
 
 from syncer.embedded import EmbeddedServer, Programs, installed_programs
 
@@ -34,6 +35,15 @@ class Server:
             yield urlsplit(self.url)._replace(path=f"/{name}").geturl()
         finally:
             self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    @contextmanager
+    def filled(self, template: str, fill: Callable[[Engine], object]) -> Iterator[Engine]:
+        """A copy of `template` that something has been done to, for all who only read it."""
+        with self.new_database(template) as url:
+            engine = create_engine(urlsplit(url)._replace(scheme="postgresql+psycopg").geturl())
+            fill(engine)
+            yield engine
+            engine.dispose()
 
     def execute(self, statement: str) -> None:
         """Do something that belongs to no database."""

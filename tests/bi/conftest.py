@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -15,10 +14,11 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy import Engine, make_url
 
 from syncer.warehouse import grant
 from tests.bi.history import live
+from tests.browser import CHROMIUM
 from tests.servers import Server
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +27,6 @@ BUNDLE = DEPLOY / "bundle"
 ENVIRONMENT = os.environ.get("SYNCER_BI")
 """The folder of Superset's environment; without one there is nothing to test with."""
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PICTURES = os.environ.get("SYNCER_PICTURES")
 """Where the pictures of the dashboards go, if they are to be kept."""
 
@@ -128,11 +127,8 @@ class Superset:
 @pytest.fixture(scope="session")
 def weeks(server: Server, migrated_template: str) -> Iterator[Engine]:
     """A warehouse with some weeks of three platforms; nobody may change it."""
-    with server.new_database(migrated_template) as url:
-        engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
-        live(engine)
+    with server.filled(migrated_template, live) as engine:
         yield engine
-        engine.dispose()
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,8 @@ import pytest
 from ruamel.yaml import YAML
 from sqlalchemy import Engine, text
 
-from tests.bi.conftest import BUNDLE, CHROMIUM, PICTURES, TIMEOUT, Superset
+from tests.bi.conftest import BUNDLE, PICTURES, TIMEOUT, Superset
+from tests.browser import CHROMIUM
 
 SOC = (
     "?native_filters=(NATIVE_FILTER-connection:(id:NATIVE_FILTER-connection,ownState:(),"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine
 
 from tests.questions import fill
 from tests.servers import Server
@@ -14,8 +14,5 @@ from tests.servers import Server
 @pytest.fixture(scope="session")
 def copied(server: Server, migrated_template: str) -> Iterator[Engine]:
     """All platforms, of which one edited a workflow that fails from then on; nobody may change it."""
-    with server.new_database(migrated_template) as url:
-        engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
-        fill(engine)
+    with server.filled(migrated_template, fill) as engine:
         yield engine
-        engine.dispose()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,17 +16,17 @@ from syncer.service.page import HOURS
 from syncer.service.web import look_back, serving
 from syncer.simulator import Outline
 from syncer.simulator.qualys_flow import Simulator
+from tests.browser import CHROMIUM
 from tests.integration.flows import FlowBench, connected
 from tests.integration.vitals import FakePoller, FakeService
 
 HTML = {"Accept": "text/html"}
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 QUIET = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update", "--enable-logging=stderr"),
 )
-in_a_browser = pytest.mark.skipif(not BROWSER, reason="there is no Chromium here")
+in_a_browser = pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium here")
 
 
 @pytest.fixture
@@ -50,10 +49,10 @@ def url(service: FakeService) -> Iterator[str]:
 
 def browse(url: str, folder: Path, seconds: int = 1) -> str:
     """The page as it stands in a browser after so long; a complaint of its console fails the test."""
-    assert BROWSER
+    assert CHROMIUM
     done = subprocess.run(
         [
-            BROWSER,
+            CHROMIUM,
             *QUIET,
             f"--user-data-dir={folder}",
             f"--virtual-time-budget={1000 * seconds}",

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, Row, Table, create_engine, func, insert, select, text
+from sqlalchemy import Connection, Engine, Row, Table, func, insert, select, text
 
 from syncer import schema, warehouse
 from tests.servers import Server
@@ -369,13 +369,14 @@ def test_every_view_stands_in_the_database_and_begins_with_its_connection(engine
 @pytest.fixture(scope="module")
 def year(server: Server, migrated_template: str) -> Iterator[Engine]:
     """A year of ten connections: 20,000 executions of four steps, one of eleven failed. The planner has a choice."""
-    with server.new_database(migrated_template) as url:
-        engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
-        with engine.begin() as db:
-            for statement in (A_YEAR, ITS_STEPS, ITS_EVENTS, "ANALYZE"):
-                db.execute(text(statement))
+    with server.filled(migrated_template, _live_a_year) as engine:
         yield engine
-        engine.dispose()
+
+
+def _live_a_year(engine: Engine) -> None:
+    with engine.begin() as db:
+        for statement in (A_YEAR, ITS_STEPS, ITS_EVENTS, "ANALYZE"):
+            db.execute(text(statement))
 
 
 A_YEAR = """
