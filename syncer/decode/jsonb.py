@@ -40,10 +40,15 @@ class Safety(Enum):
 
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 _BAD_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
-# Every number that is out of bounds has one of these shapes in it; so have many hexadecimal ids, hence a
-# second look. Translating and searching costs a tenth of one regular expression.
-_SHAPES = bytes.maketrans(b"0123456789E+", b"0000000000e-")
-_LONG_NUMBERS = (b"0e000", b"0e-000", b"0" * (MOST_DIGITS // 2 + 1))
+# Every number that is out of bounds is long or has an exponent. Of the latter an e between two marks is left when
+# digits and white space go, which is rare elsewhere: to translate and to search costs half of a regular expression.
+_MARKS = bytes.maketrans(b"[]{}:,E", b",,,,,,e")
+_BETWEEN_MARKS = b"0123456789.+- \t\r\n"
+_EXPONENT = re.compile(rb"[0-9][eE][-+]?[0-9]{3}")
+# More than half of the digits a number may have: there may be a point among them.
+_RUN = re.compile(rb"[0-9]{%d}" % (MOST_DIGITS // 2 + 1))
+_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_RUN_OF_ZEROS = b"0" * (MOST_DIGITS // 2 + 1)
 _BEFORE_A_NUMBER = b"[:,"
 _A_NUMBER = re.compile(scan.NUMBER)
 
@@ -73,7 +78,7 @@ def check(raw: bytes) -> Safety:
         return _check_lenient(raw)
     if _too_deep(raw) or _too_much(raw):
         return Safety.REFUSED
-    if not (b"\\u" in raw and _BAD_ESCAPE.search(raw)) and not _has_long_number(raw):
+    if not (scan.has_escape(raw) and _BAD_ESCAPE.search(raw)) and not _has_long_number(raw):
         return Safety.SAFE
     return Safety.SAFE if mended(raw) == raw else Safety.REPAIRABLE
 
@@ -106,7 +111,7 @@ def _check_lenient(raw: bytes) -> Safety:
 
 
 def _too_deep(raw: bytes) -> bool:
-    if raw.count(b"[") + raw.count(b"{") <= DEEPEST:
+    if len(raw) <= 2 * DEEPEST or raw.count(b"[") + raw.count(b"{") <= DEEPEST:
         return False
     brackets = _STRINGS.sub(b"", raw).translate(_STEPS, _NO_BRACKETS)
     return max(accumulate(memoryview(brackets).cast("b")), default=0) > DEEPEST
@@ -124,14 +129,12 @@ def _too_much(raw: bytes) -> bool:
 
 def _has_long_number(raw: bytes) -> bool:
     """Whether a number may be out of bounds; in a string, what looks like one after a colon or comma counts, too."""
-    shape = raw.translate(_SHAPES)
-    for long_number in _LONG_NUMBERS:
-        at = shape.find(long_number)
-        while at >= 0:
-            if _may_be_unfit(raw, at):
-                return True
-            at = shape.find(long_number, at + len(long_number))
-    return False
+    suspects: list[re.Pattern[bytes]] = []
+    if b",e," in b",%b," % raw.translate(_MARKS, _BETWEEN_MARKS):
+        suspects.append(_EXPONENT)
+    if _RUN_OF_ZEROS in raw.translate(_ZEROS):
+        suspects.append(_RUN)
+    return any(_may_be_unfit(raw, found.start()) for each in suspects for found in each.finditer(raw))
 
 
 def _may_be_unfit(raw: bytes, at: int) -> bool:

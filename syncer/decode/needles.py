@@ -5,7 +5,7 @@ Invariant: what is remembered of a hostile text does not grow with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from ahocorasick_rs import BytesAhoCorasick, MatchKind
 
@@ -21,6 +21,15 @@ class Needles:
         self._overlap = max(map(len, needles), default=1) - 1
         # Of the kinds of search this one skips through the text instead of reading it byte by byte.
         self._search = BytesAhoCorasick(needles, matchkind=MatchKind.LeftmostFirst).find_matches_as_indexes
+
+    def parts_with(self, text: bytes, mark: bytes) -> Iterator[int]:
+        """Which parts of a text of at most 64 KB hold one of them, each once or more often: parted by a mark that is
+        in none of them."""
+        part = at = 0
+        for _, start, _ in self._search(text):
+            part += text.count(mark, at, start)
+            at = start
+            yield part
 
     def occur_in(self, text: bytes) -> bool:
         """Whether one of them is a part of the text."""

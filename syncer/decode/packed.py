@@ -26,7 +26,7 @@ _STANDARD = bytes.maketrans(b"-_", b"+/")
 _HEADS = rb"H4sI|eJ|eN|eA|eF|ey[AIJ]|ew[0o]|W3s|WyJ|Ww[0o]"
 _EMBEDDED = re.compile(rb"(?<![A-Za-z0-9+/])(?:" + _HEADS + rb")[A-Za-z0-9+/_\r\n-]{8,}+")
 # The shorter heads count at the start of a string alone.
-_WORTH_A_LOOK = Needles([b"H4sI", b"eyJ", *(b'"' + head for head in (b"eJ eN eA eF ew W3 Wy Ww".split()))])
+WORTH_A_LOOK = Needles([b"H4sI", b"eyJ", *(b'"' + head for head in (b"eJ eN eA eF ew W3 Wy Ww".split()))])
 # JSON in which base64 is still escaped: line ends, slashes, and + and / as careful encoders write them.
 _ESCAPE = re.compile(rb"\\(?:([nr])|(/)|u00(2[bBfF]))")
 
@@ -95,7 +95,7 @@ def inflated(data: bytes) -> Iterator[bytes]:
 
 def may_hold(text: bytes) -> bool:
     """Whether a JSON text is worth a look."""
-    return _WORTH_A_LOOK.occur_in(text)
+    return WORTH_A_LOOK.occur_in(text)
 
 
 def embedded(text: bytes) -> Iterator[bytes]:

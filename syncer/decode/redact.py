@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from syncer.decode import jsonb, packed
 from syncer.decode.needles import Needles
+from syncer.decode.scan import has_escape
 from syncer.decode.text import repair
 
 REDACTED = "[redacted]"
@@ -52,6 +53,9 @@ _QUOTE = ord('"')
 # Up to so many bytes a document is opened level by level, and only where something occurs; a longer one is parsed
 # whole, for what is not parsed takes more room, and depth would be searched again and again.
 _LEVEL_BY_LEVEL = 64 * 1024
+
+# Stands between values that are searched together: no JSON text holds it.
+_BETWEEN = b"\x00"
 
 # Without any of them no string holds a "K=V" or quotes.
 _MARKS = Needles([b"=", b'\\"', b"'", b"\\u00"])
@@ -109,7 +113,7 @@ class Redactor:
 
     def occurs(self, raw: bytes) -> bool:
         """Whether any entry occurs anywhere in these bytes."""
-        if self._searchable and b"\\u" not in raw:
+        if self._searchable and not has_escape(raw):
             return self._needles.occur_in(_normal_bytes(raw))
         return self._holds_entry(self._searched_form(raw.decode(errors="replace")))
 
@@ -247,12 +251,13 @@ class Redactor:
         while waiting:
             node, place = waiting.pop()
             is_object = type(node) is dict
-            secrets: Container[str] = ()
+            secrets: Collection[str] = ()
             if is_object and (special := [*filter(self._kinds.__getitem__, node)]):
                 kinds = {key: self._kinds[key] for key in special}
                 places += [(place, key) for key in self._rename(node, kinds)]
                 secrets = self._secret_keys(node, kinds)
-            for key, value in node.items() if is_object else enumerate(node):
+            for key in {*self._suspects(node), *secrets}:
+                value = node[key]
                 clean = _hidden(value) if key in secrets else self._opened(value, looks)
                 if type(clean) in (dict, list):
                     node[key] = clean
@@ -262,6 +267,19 @@ class Redactor:
                     places.append((place, key))
         return places
 
+    def _suspects(self, node: Any) -> Iterable[Any]:
+        """The keys of an object, or the indexes of an array, whose values have to be looked at: all where they are
+        parsed, else those in which an entry occurs, or something packed. All are searched at once."""
+        is_object = type(node) is dict
+        keys, values = ([*node], node.values()) if is_object else (range(len(node)), node)
+        if {*map(type, values)} != {msgspec.Raw}:
+            return keys
+        text = _BETWEEN.join(values)
+        if has_escape(text) or len(text) > _LEVEL_BY_LEVEL:
+            return [key for key, value in zip(keys, values, strict=True) if not self._is_clean(bytes(value))]
+        found = {*self._needles.parts_with(_normal_bytes(text), _BETWEEN)}
+        return [keys[part] for part in {*found, *packed.WORTH_A_LOOK.parts_with(text, _BETWEEN)}]
+
     def _opened(self, value: Any, looks: Sequence[_Look]) -> Any:
         """The value itself where nothing in it matters, text without its secrets, or an object or array to go on
         with."""
@@ -270,7 +288,7 @@ class Redactor:
         if type(value) is not msgspec.Raw:
             return value
         raw = bytes(value)
-        if raw[0] not in b'{["' or (raw[0] == _QUOTE and not looks) or self._is_clean(raw):
+        if raw[0] not in b'{["' or (raw[0] == _QUOTE and not looks):
             return value
         found = self._level(raw)
         if type(found) is not str:
@@ -296,7 +314,7 @@ class Redactor:
             node[after] = node.pop(before)
         return new
 
-    def _secret_keys(self, node: dict[str, Any], kinds: Mapping[str, str]) -> Container[str]:
+    def _secret_keys(self, node: dict[str, Any], kinds: Mapping[str, str]) -> Collection[str]:
         """The keys of an object whose values must go."""
         secrets = {key for key, kind in kinds.items() if kind == _SECRET}
         names = [_text(node[key]) for key, kind in kinds.items() if kind == _NAME]

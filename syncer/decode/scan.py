@@ -83,6 +83,11 @@ def is_json(raw: bytes) -> bool:
     return True
 
 
+def has_escape(raw: bytes) -> bool:
+    r"""Whether \u occurs. One byte is found much faster than two, and most texts do not hold even that."""
+    return b"\\" in raw and b"\\u" in raw
+
+
 def first(raw: bytes) -> bytes:
     """The first character that says what kind of JSON this is; b"" when there is none."""
     found = _START.match(raw)
