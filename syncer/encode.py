@@ -40,10 +40,14 @@ _STEP_EVENT = (
 _DOCUMENTS = frozenset({"definition", "properties", "extra", "variables", "categories", "details", "inputs"})
 _COMPARED_BY_THEMSELVES = frozenset({"definition", "variables"})
 
+_TOLD_OTHERWISE = frozenset({datetime, bytes})
+
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 """An object whose values stay as they are written: numbers keep their digits."""
 
 _REDACTED: dict[type, Any] = {str: REDACTED, tuple: [REDACTED], bytes: f'"{REDACTED}"'.encode()}
+
+_AS_THEY_ARE = frozenset({datetime, int, bool})
 
 _UNSTORABLE = b'"[nested too deeply to be stored]"'
 
@@ -170,20 +174,27 @@ class Encoder:
         return cleaned
 
     def _value(self, name: str, value: object, mended: list[str]) -> Any:
+        kind = type(value)
+        if value is None or kind in _AS_THEY_ARE:
+            return value
         if isinstance(value, Outcome):
             return value.value
-        if name in self._secret and isinstance(value, str | tuple | bytes):
-            return _REDACTED[type(value)]
+        if name in self._secret and kind in _REDACTED:
+            return _REDACTED[kind]
         if isinstance(value, str):
-            mended += [name] if repair(value) != value else []
-            return self._text(value)
+            return self._mended(name, value, mended)
         if isinstance(value, tuple):
-            mended += [name] if any(repair(item) != item for item in value) else []
-            return [self._text(item) for item in value]
+            return [self._mended(name, item, mended) for item in value]
         if isinstance(value, bytes) and name in _DOCUMENTS:
             mended += [name] if jsonb.check(value) is not Safety.SAFE else []
             return self._document(value)
         return value
+
+    def _mended(self, name: str, text: str, mended: list[str]) -> str:
+        clean = repair(text)
+        if clean is not text:
+            mended.append(name)
+        return self._redactor.text(clean)
 
     def _text(self, text: str | None) -> str | None:
         return None if text is None else self._redactor.text(repair(text))
@@ -206,12 +217,13 @@ def digest(columns: Mapping[str, Any]) -> bytes:
     out, because Qualys writes an empty project as [null] in lists and [[]] in details (docs/qualys-flow.md,
     Records).
     """
-    canonical = {
-        name: _canonical(name, value)
-        for name, value in columns.items()
-        if name not in _COMPARED_BY_THEMSELVES
-    }
-    return _hash_of(canonical)
+    return _hash_of(
+        {
+            name: _canonical(name, value) if type(value) in _TOLD_OTHERWISE else value
+            for name, value in columns.items()
+            if name not in _COMPARED_BY_THEMSELVES
+        }
+    )
 
 
 def _hash_of(columns: Mapping[str, Any]) -> bytes:
@@ -219,10 +231,9 @@ def _hash_of(columns: Mapping[str, Any]) -> bytes:
 
 
 def _canonical(name: str, value: Any) -> Any:
+    """A time or a document in the one form that counts."""
     if isinstance(value, datetime):
         return value.timestamp()
-    if not isinstance(value, bytes):
-        return value
     try:
         parsed = msgspec.json.decode(value)
         if name == "categories":

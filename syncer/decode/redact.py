@@ -28,7 +28,7 @@ SEARCH_AT_MOST = 512 * 1024 * 1024
 _KEPT, _OPENED = 512 * 1024, 16 * 1024 * 1024
 # JSON in a string in JSON: so deep it is read, and beyond that a string with an entry in it goes whole.
 _LAYERS = 4
-# Keys repeat in every record, so the verdict on them is remembered; a hostile source must not fill memory.
+# The verdict on keys and the like is remembered; a hostile source must not fill memory.
 _REMEMBERED, _LONGEST_REMEMBERED = 10_000, 100
 # The kinds of keys: of no interest; of a secret; the two of a pair {"name": K, "value": V}; a "K=V" itself.
 _PLAIN, _SECRET, _NAME, _VALUE, _ASSIGNMENT = "", "secret", "name", "value", "assignment"
@@ -74,7 +74,8 @@ class Redactor:
         # Only what JSON never escapes, or only in ways undone here, can be looked for without parsing.
         self._searchable = all(entry.isascii() and entry.isalnum() for entry in self._entries)
         self._needles = Needles(map(str.encode, self._entries))
-        self._kinds = _Kinds(self)
+        self._kinds = _Remembered(self._kind)
+        self._without_assigned = _Remembered(self._cut)
 
     def matches(self, key: str) -> bool:
         """Whether a key of this name holds a secret."""
@@ -88,7 +89,7 @@ class Redactor:
             if inner is not None:
                 return inner
             text = self._without_keyed(text)
-        return self._without_assigned(text) if "=" in text else text
+        return (self._without_assigned[text] or text) if "=" in text else text
 
     def json(self, raw: bytes) -> tuple[bytes, tuple[str, ...]]:
         """The JSON text without its secrets, and the JSON Pointers of the values replaced. What cannot be
@@ -192,17 +193,18 @@ class Redactor:
         clean = "".join([*parts, text[at:]])
         return text if clean == text else clean
 
-    def _without_assigned(self, text: str) -> str:
-        """ "K=V" becomes "K=[redacted]": whatever follows the first = that has a matching key before it."""
+    def _cut(self, text: str) -> str:
+        """ "K=V" becomes "K=[redacted]": whatever follows the first = that has a matching key before it. Nothing where
+        nothing goes."""
         tail, start = "", 0
         while (at := text.find("=", start)) >= 0:
             # Only the end of what stands before can match, so the time is linear however many = there are.
             tail = (tail + _normal(text[start:at]))[-self._longest :]
             start = at + 1
             if start < len(text) and tail.endswith(self._entries):
-                return text if text[start:] == REDACTED else text[:start] + REDACTED
+                return "" if text[start:] == REDACTED else text[:start] + REDACTED
             tail += "="
-        return text
+        return ""
 
     def _hides(self, data: bytes) -> bool:
         """Whether an entry occurs in something packed, or in base64, in these bytes, layer in layer; what
@@ -306,6 +308,14 @@ class Redactor:
             return _PARSER.decode(raw)
         return _OBJECT.decode(raw) if raw[:1] == b"{" else _ARRAY.decode(raw)
 
+    def _kind(self, key: str) -> str:
+        """What a key means."""
+        if self.matches(key):
+            return _SECRET
+        if self.text(key) is not key:
+            return _ASSIGNMENT
+        return {"key": _NAME, "name": _NAME, "value": _VALUE}.get(key.lower(), _PLAIN)
+
     def _rename(self, node: dict[str, Any], kinds: Mapping[str, str]) -> list[str]:
         """Mend the keys of an object that are a "K=V" themselves; their new names."""
         old = [key for key, kind in kinds.items() if kind == _ASSIGNMENT]
@@ -323,27 +333,20 @@ class Redactor:
         return secrets
 
 
-class _Kinds(dict[str, str]):
-    """What a key means, remembered because keys repeat in every record."""
+class _Remembered(dict[str, str]):
+    """What is known of a text, remembered because keys and tags repeat in every record."""
 
-    def __init__(self, redactor: Redactor) -> None:
+    def __init__(self, judge: Callable[[str], str]) -> None:
         super().__init__()
-        self._redactor = redactor
+        self._judge = judge
 
-    def __missing__(self, key: str) -> str:
-        kind = self._judge(key)
+    def __missing__(self, text: str) -> str:
+        verdict = self._judge(text)
         if len(self) >= _REMEMBERED:
             self.clear()
-        if len(key) <= _LONGEST_REMEMBERED:
-            self[key] = kind
-        return kind
-
-    def _judge(self, key: str) -> str:
-        if self._redactor.matches(key):
-            return _SECRET
-        if self._redactor.text(key) is not key:
-            return _ASSIGNMENT
-        return {"key": _NAME, "name": _NAME, "value": _VALUE}.get(key.lower(), _PLAIN)
+        if len(text) <= _LONGEST_REMEMBERED:
+            self[text] = verdict
+        return verdict
 
 
 def _seen(text: str, looks: Iterable[_Look]) -> str:
