@@ -40,15 +40,12 @@ class Safety(Enum):
 
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 _BAD_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
-# Every number that is out of bounds is long or has an exponent. Of the latter an e between two marks is left when
-# digits and white space go, which is rare elsewhere: to translate and to search costs half of a regular expression.
-_MARKS = bytes.maketrans(b"[]{}:,E", b",,,,,,e")
-_BETWEEN_MARKS = b"0123456789.+- \t\r\n"
-_EXPONENT = re.compile(rb"[0-9][eE][-+]?[0-9]{3}")
+# In this form every number that is out of bounds has many zeros in a row or some after an e, and nothing else is before
+# it up to a mark. To translate and to search costs a quarter of a regular expression.
+_FORM = bytes.maketrans(b"123456789.+-E[]{}: \t\r\n", b"000000000000e,,,,,,,,,")
+_EXPONENT = b"0e000"
 # More than half of the digits a number may have: there may be a point among them.
-_RUN = re.compile(rb"[0-9]{%d}" % (MOST_DIGITS // 2 + 1))
-_ZEROS = bytes.maketrans(b"123456789", b"000000000")
-_RUN_OF_ZEROS = b"0" * (MOST_DIGITS // 2 + 1)
+_RUN = b"0" * (MOST_DIGITS // 2 + 1)
 _BEFORE_A_NUMBER = b"[:,"
 _A_NUMBER = re.compile(scan.NUMBER)
 
@@ -129,12 +126,17 @@ def _too_much(raw: bytes) -> bool:
 
 def _has_long_number(raw: bytes) -> bool:
     """Whether a number may be out of bounds; in a string, what looks like one after a colon or comma counts, too."""
-    suspects: list[re.Pattern[bytes]] = []
-    if b",e," in b",%b," % raw.translate(_MARKS, _BETWEEN_MARKS):
-        suspects.append(_EXPONENT)
-    if _RUN_OF_ZEROS in raw.translate(_ZEROS):
-        suspects.append(_RUN)
-    return any(_may_be_unfit(raw, found.start()) for each in suspects for found in each.finditer(raw))
+    form = raw.translate(_FORM)
+    for shape in (_EXPONENT, _RUN):
+        at = form.find(shape)
+        while at >= 0:
+            start = max(0, at - MOST_DIGITS)
+            if not form[max(start, form.rfind(b",", start, at) + 1) : at].strip(b"0") and _may_be_unfit(
+                raw, at
+            ):
+                return True
+            at = form.find(shape, at + len(shape))
+    return False
 
 
 def _may_be_unfit(raw: bytes, at: int) -> bool:

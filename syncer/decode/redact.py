@@ -140,7 +140,7 @@ class Redactor:
     def _parsed(self, raw: bytes, layers: int) -> tuple[bytes, tuple[str, ...]]:
         """As `json`; ValueError where it is none. What only a lenient parser reads is read from a mended copy."""
         try:
-            root = [self._level(bytes(_RAW.decode(raw)).strip())]
+            root = [self._root(raw.strip())]
             places = self._redact(root, self._looks(raw, layers))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             mended = jsonb.repair(raw)
@@ -298,6 +298,10 @@ class Redactor:
         clean = _seen(found, looks)
         return value if clean is found else clean
 
+    def _root(self, raw: bytes) -> Any:
+        """A document as far as it is opened at first, all of it proved to be JSON."""
+        return self._level(raw if raw[:1] in (b"{", b"[") else bytes(_RAW.decode(raw)))
+
     def _level(self, raw: bytes) -> Any:
         """Text, or an object or array whose values are left as they are; anything else as it is."""
         if raw[0] == _QUOTE:
@@ -384,5 +388,6 @@ def _pointer(place: _Place) -> str:
     at: _Place | None = place
     while at is not None:
         at, key = at
-        parts.append(str(key).replace("~", "~0").replace("/", "~1"))
+        part = str(key)
+        parts.append(part if part.isalnum() else part.replace("~", "~0").replace("/", "~1"))
     return repair("".join("/" + part for part in reversed(parts[:-1])))
