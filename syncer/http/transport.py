@@ -10,19 +10,24 @@ import asyncio
 import socket
 import ssl
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from urllib.request import getproxies, proxy_bypass
 
+import httpcore
 import httpx
 
 from syncer import __version__
 from syncer.config import Connection, is_loopback
 from syncer.errors import ConfigError, TransientError, Unreachable
-from syncer.http.answer import Answer, TooLarge
+from syncer.http.answer import Answer, Headers, TooLarge
 
 ERROR_BYTES = 65_536
 """Enough for any body that says why; a longer one is not read."""
+
+KEPT_FOR = 30.0
+"""Seconds for which a connection that nobody uses is kept."""
 
 PATIENCE = 10
 """Timeouts that a whole exchange may take: a byte now and then keeps no worker for ever."""
@@ -40,74 +45,175 @@ def place_of(url: httpx.URL) -> str:
 
 
 class Transport:
-    """A client with one connection for each request in flight.
+    """One connection for each request in flight, of httpcore, on which httpx stands.
 
-    One shared client scans its pool at every request, which costs more than the request itself.
+    What httpx adds is not wanted here (redirects, cookies, a pool that is scanned at every request), and costs more
+    than the request itself.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._limit = connection.max_response_bytes
         seconds = connection.timeout.total_seconds()
-        self._timeout = httpx.Timeout(seconds).as_dict()
+        self._extensions = {"timeout": httpx.Timeout(seconds).as_dict()}
         self._patience = PATIENCE * seconds
-        context = _ssl_context(connection.ca_file)
-        self._all = [_new_client(connection, context) for _ in range(connection.max_concurrency)]
+        private = _private_context(connection.ca_file) if connection.ca_file else None
+        proxy = _proxy(connection)
+        self._all: list[_Line | httpcore.AsyncHTTPProxy] = [
+            _through(proxy, private) if proxy else _Line(private) for _ in range(connection.max_concurrency)
+        ]
         # Last in, first out: while little is asked, the same warm connection is used.
-        self._idle: asyncio.LifoQueue[httpx.AsyncClient] = asyncio.LifoQueue()
-        for client in self._all:
-            self._idle.put_nowait(client)
+        self._idle: asyncio.LifoQueue[_Line | httpcore.AsyncHTTPProxy] = asyncio.LifoQueue()
+        for line in self._all:
+            self._idle.put_nowait(line)
 
     async def exchange(self, request: httpx.Request) -> Answer:
         """Send the request once a connection is free; raises TransientError, or TooLarge."""
         request.headers.update(_HEADERS)
-        request.extensions["timeout"] = self._timeout
-        client = await self._idle.get()
+        line = await self._idle.get()
         try:
             async with asyncio.timeout(self._patience):
-                return await self._send(client, request)
-        except (httpx.HTTPError, TimeoutError, zlib.error, _CutShort) as error:
+                return await self._send(line, request)
+        except _FAULTS as error:
             raise _explained(error, place_of(request.url)) from error
         finally:
-            self._idle.put_nowait(client)
+            self._idle.put_nowait(line)
 
     async def close(self) -> None:
         """Close every connection."""
-        for client in self._all:
-            await client.aclose()
+        for line in self._all:
+            await line.aclose()
 
-    async def _send(self, client: httpx.AsyncClient, request: httpx.Request) -> Answer:
-        response = await client.send(request, stream=True)
-        status, headers = response.status_code, dict(response.headers)
+    async def _send(self, line: _Line | httpcore.AsyncHTTPProxy, request: httpx.Request) -> Answer:
+        url = request.url
+        response = await line.handle_async_request(
+            httpcore.Request(
+                request.method,
+                httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+                headers=request.headers.raw,
+                content=request.stream,
+                extensions=self._extensions,
+            )
+        )
+        status, headers = response.status, _headers(response.headers)
         try:
+            place = place_of(url)
             if status < 400:
-                return Answer(status, headers, await self._read(response, self._limit))
+                return Answer(status, headers, await _read(response, headers, self._limit, place))
             try:
-                return Answer(status, headers, await self._read(response, ERROR_BYTES))
+                return Answer(status, headers, await _read(response, headers, ERROR_BYTES, place))
             except TooLarge:
                 return Answer(status, headers, b"")
         finally:
             await response.aclose()
 
-    async def _read(self, response: httpx.Response, limit: int) -> bytes:
-        inflater = _inflater(response.headers.get("content-encoding", ""))
-        chunks: list[bytes] = []
-        size = 0
-        async for sent in response.aiter_raw():
-            chunk = inflater.decompress(sent, limit - size + 1) if inflater else sent
-            size += len(chunk)
-            if size > limit:
-                raise TooLarge(
-                    f"{place_of(response.url)} sent an answer of more than {limit} bytes",
-                    "raise max_response_bytes if such answers are wanted whole",
-                )
-            chunks.append(chunk)
-        if inflater and not inflater.eof and response.num_bytes_downloaded:
-            raise _CutShort
-        return b"".join(chunks)
+
+class _Line:
+    """One connection at a time: that of the last request while it lasts and leads to the same place."""
+
+    def __init__(self, private: ssl.SSLContext | None) -> None:
+        self._private = private
+        self._connection: httpcore.AsyncHTTPConnection | None = None
+
+    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+        """As httpcore's connections and pools do it."""
+        known, origin = self._connection, request.url.origin
+        if known and known.is_available() and not known.has_expired() and known.can_handle_request(origin):
+            return await known.handle_async_request(request)
+        await self.aclose()
+        is_secret = origin.scheme == b"https"
+        self._connection = httpcore.AsyncHTTPConnection(
+            origin,
+            ssl_context=(self._private or _public_context()) if is_secret else None,
+            keepalive_expiry=KEPT_FOR,
+        )
+        return await self._connection.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Give the connection back."""
+        if self._connection is not None:
+            await self._connection.aclose()
+
+
+def _through(proxy: httpx.Proxy, private: ssl.SSLContext | None) -> httpcore.AsyncHTTPProxy:
+    """One connection at a time through a proxy."""
+    return httpcore.AsyncHTTPProxy(
+        httpcore.URL(
+            scheme=proxy.url.raw_scheme,
+            host=proxy.url.raw_host,
+            port=proxy.url.port,
+            target=proxy.url.raw_path,
+        ),
+        proxy_auth=proxy.raw_auth,
+        proxy_headers=proxy.headers.raw,
+        ssl_context=private or _public_context(),
+        proxy_ssl_context=_public_context() if proxy.url.scheme == "https" else None,
+        max_connections=1,
+        keepalive_expiry=KEPT_FOR,
+    )
+
+
+def _proxy(connection: Connection) -> httpx.Proxy | None:
+    """The proxy that the configuration names, or else the environment."""
+    told = connection.proxy.get_secret_value() if connection.proxy else _proxy_of_environment(connection)
+    try:
+        return httpx.Proxy(told) if told else None
+    except (ValueError, httpx.InvalidURL):  # the reason may show the proxy's password
+        raise ConfigError(
+            "the proxy cannot be used",
+            'write it like "http://proxy.example.com:3128"; SOCKS is not supported',
+        ) from None
+
+
+def _proxy_of_environment(connection: Connection) -> str | None:
+    url = httpx.URL(connection.base_url)
+    # Plain http goes to this machine only: no proxy of the environment may see it.
+    if is_loopback(url.host) or proxy_bypass(url.host):
+        return None
+    known = getproxies()
+    return known.get(url.scheme) or known.get("all")
+
+
+def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for sent, value in raw:
+        name, text = sent.decode("latin-1").lower(), value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {text}" if name in headers else text
+    return headers
+
+
+async def _read(response: httpcore.Response, headers: Headers, limit: int, place: str) -> bytes:
+    inflater = _inflater(headers.get("content-encoding", ""))
+    chunks: list[bytes] = []
+    size, came = 0, False
+    async for sent in response.aiter_stream():
+        came = True
+        chunk = inflater.decompress(sent, limit - size + 1) if inflater else sent
+        size += len(chunk)
+        if size > limit:
+            raise TooLarge(
+                f"{place} sent an answer of more than {limit} bytes",
+                "raise max_response_bytes if such answers are wanted whole",
+            )
+        chunks.append(chunk)
+    if inflater and not inflater.eof and came:
+        raise _CutShort
+    return b"".join(chunks)
 
 
 class _CutShort(Exception):
     """The compressed body ended before its end."""
+
+
+_FAULTS = (
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.TimeoutException,
+    httpcore.UnsupportedProtocol,
+    TimeoutError,
+    zlib.error,
+    _CutShort,
+)
 
 
 def _inflater(encoding: str) -> zlib._Decompress | None:
@@ -117,9 +223,7 @@ def _inflater(encoding: str) -> zlib._Decompress | None:
     return zlib.decompressobj(zlib.MAX_WBITS | 32)  # 32: gzip or zlib, by the header
 
 
-def _ssl_context(ca_file: Path | None) -> ssl.SSLContext:
-    if ca_file is None:
-        return _public_context()
+def _private_context(ca_file: Path) -> ssl.SSLContext:
     context = httpx.create_ssl_context()
     try:
         context.load_verify_locations(ca_file)
@@ -133,25 +237,8 @@ def _ssl_context(ca_file: Path | None) -> ssl.SSLContext:
 
 @cache
 def _public_context() -> ssl.SSLContext:
-    """Made once: to read all public certificates takes longer than several requests."""
+    """Made once, and only where it is needed: to read all public certificates takes as long as many requests."""
     return httpx.create_ssl_context()
-
-
-def _new_client(connection: Connection, context: ssl.SSLContext) -> httpx.AsyncClient:
-    try:
-        return httpx.AsyncClient(
-            verify=context,
-            proxy=connection.proxy.get_secret_value() if connection.proxy else None,
-            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=30),
-            follow_redirects=False,
-            # Plain http goes to this machine only: no proxy of the environment may see it.
-            trust_env=not is_loopback(httpx.URL(connection.base_url).host),
-        )
-    except (ImportError, ValueError, httpx.InvalidURL):  # the reason may show the proxy's password
-        raise ConfigError(
-            "the proxy cannot be used",
-            'write it like "http://proxy.example.com:3128"; SOCKS is not supported',
-        ) from None
 
 
 def _explained(error: BaseException, place: str) -> TransientError:
@@ -162,17 +249,17 @@ def _explained(error: BaseException, place: str) -> TransientError:
                 f"the certificate of {place} is not trusted: {cause.verify_message}",
                 "set ca_file to the certificate of your private CA, or mend the server's certificate",
             )
-        if isinstance(cause, httpx.ProxyError):
+        if isinstance(cause, httpcore.ProxyError):
             return Unreachable(f"the proxy does not connect to {place}", "check proxy")
         if isinstance(cause, socket.gaierror):
             return _unreachable(place, "its name is unknown")
         if isinstance(cause, ConnectionRefusedError):
             return _unreachable(place, "connection refused")
-    if isinstance(error, httpx.ConnectTimeout):
+    if isinstance(error, httpcore.ConnectTimeout):
         return _unreachable(place, "it does not answer")
-    if isinstance(error, TimeoutError | httpx.TimeoutException):
+    if isinstance(error, TimeoutError | httpcore.TimeoutException):
         return TransientError(f"{place} did not answer in time", "raise timeout if it is only slow")
-    if isinstance(error, httpx.ConnectError):
+    if isinstance(error, httpcore.ConnectError):
         return _unreachable(place, str(error) or "no connection")
     return TransientError(f"{place} cut the connection or its answer short", "nothing to do unless it stays")
 

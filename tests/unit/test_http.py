@@ -922,6 +922,29 @@ def test_a_proxy_that_was_configured_is_used() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize(("passed_by", "asked"), [("", ["CONNECT x.invalid:443"]), (".invalid", [])])
+def test_a_proxy_of_the_environment_is_asked_for_https_but_for_hosts_that_pass_it_by(
+    passed_by: str, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("https_proxy", "all_proxy", "no_proxy", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("no_proxy", passed_by)
+
+    async def run() -> None:
+        async with serving(in_turn(reply(502))) as proxy:
+            monkeypatch.setenv("https_proxy", proxy.url.replace("://", "://me:hidden@"))
+            url = "https://x.invalid"
+            client = Client(a_connection(url), Manners(url, has_login=False), Gate(FakeTime().clock))
+            with pytest.raises(
+                TransientError, match="proxy does not connect" if asked else "name is unknown"
+            ):
+                await client.get("/x", endpoint="things", parse=bytes)
+            assert set(proxy.lines) == set(asked)
+            await client.close()
+
+    asyncio.run(run())
+
+
 def test_every_error_of_an_answer_is_a_contract_error_to_those_who_need_not_tell() -> None:
     assert issubclass(Refused, ContractError)
     assert issubclass(TooLarge, ContractError)
