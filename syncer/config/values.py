@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
-from apscheduler.triggers.cron import CronTrigger
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, SecretStr, ValidationInfo
+
+if TYPE_CHECKING:
+    from apscheduler.triggers.cron import CronTrigger
 
 MASK = "********"
 
@@ -88,6 +90,8 @@ class Cron:
 
     def trigger(self) -> CronTrigger:
         """The same for APScheduler; ValueError where it has no meaning."""
+        from apscheduler.triggers.cron import CronTrigger  # most configurations hold no such expression
+
         minute, hour, day, month, weekday = self.expression.split()
         if "*" not in (day, weekday):
             # cron takes either, APScheduler both

@@ -10,24 +10,25 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy import Connection, Engine, column, func, select, table, text
 from sqlalchemy.exc import DBAPIError
 
-from alembic import command
 from syncer import schema
 from syncer.errors import WarehouseError
 from syncer.warehouse.definition import compress, run
 from syncer.warehouse.reach import engine
 from syncer.warehouse.roles import grant_again
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 OLDEST_SERVER = 15
 _MIGRATION_LOCK = 7_911_733_058_201_844  # any number, the same in every version
 _LOCK_TIMEOUT = "5s"
 _BUSY = {"55P03", "40P01"}  # lock_timeout, deadlock
+_VERSION = table("alembic_version", column("version_num"), schema=schema.DAEMON)  # Alembic keeps it
 _MIGRATE = "run `syncer migrate`"
 
 
@@ -65,6 +66,10 @@ def _engine(target: str | Engine) -> Iterator[Engine]:
 
 
 def _upgrade(made: Engine) -> bool:
+    from alembic import (
+        command,
+    )  # as long to import as SQLAlchemy, and hardly ever is there something to migrate
+
     with made.begin() as db:
         _lock(db)
         _check_server(db)
@@ -78,6 +83,8 @@ def _upgrade(made: Engine) -> bool:
 
 def downgrade(made: Engine, revision: str) -> None:
     """Take the schema back to `revision`; "base" drops everything, the history included."""
+    from alembic import command
+
     with made.begin() as db:
         _lock(db)
         command.downgrade(_config(db), revision)
@@ -119,15 +126,11 @@ def check_version(made: Engine) -> None:
 def is_behind(made: Engine) -> bool:
     """Whether `migrate` has something to do: there is no schema, or that of an earlier version."""
     found = current(made)
-    return found != head() and (found is None or _is_known(found))
-
-
-def _is_known(revision: str) -> bool:
-    return any(script.revision == revision for script in _scripts().walk_revisions())
+    return found != head() and (found is None or found in _revisions())
 
 
 def _refuse_newer(found: str | None) -> None:
-    if found is not None and not _is_known(found):
+    if found is not None and found not in _revisions():
         raise WarehouseError(
             f"the warehouse's schema is at revision {found}, newer than this version knows", "upgrade syncer"
         )
@@ -140,19 +143,25 @@ def current(made: Engine) -> str | None:
 
 
 def _revision(db: Connection) -> str | None:
-    return MigrationContext.configure(db, opts={"version_table_schema": schema.DAEMON}).get_current_revision()
+    if db.scalar(select(func.to_regclass(_VERSION.fullname))) is None:
+        return None
+    found: str | None = db.scalar(select(_VERSION.c.version_num))
+    return found
 
 
-def head() -> str | None:
+def head() -> str:
     """The revision this version works with."""
-    return _scripts().get_current_head()
+    return _revisions()[-1]
 
 
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config())
+def _revisions() -> list[str]:
+    """All that this version knows, in their order: the name of each migration's file begins with its own."""
+    return sorted(file.stem.partition("_")[0] for file in (_folder() / "versions").glob("*.py"))
 
 
-def _config(db: Connection | None = None) -> Config:
+def _config(db: Connection) -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(_folder()).replace("%", "%%"))
     config.attributes["connection"] = db

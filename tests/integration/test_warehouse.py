@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError, ProgrammingError
 
@@ -126,6 +127,11 @@ def test_an_empty_database_is_brought_to_the_newest_revision(empty_database_url:
     assert warehouse.migrate(empty_database_url) is True
     assert warehouse.current(blank) == warehouse.head()
     warehouse.check_version(blank)
+
+
+def test_the_names_of_the_files_tell_the_revisions_as_alembic_does() -> None:
+    scripts = ScriptDirectory(str(ROOT / "alembic")).walk_revisions()
+    assert revisions._revisions() == [script.revision for script in scripts][::-1]
 
 
 def test_migrating_again_changes_nothing(filled: Engine) -> None:
