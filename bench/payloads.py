@@ -6,7 +6,7 @@ Invariant: `redacted` is put together beside `value`, never computed from it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import msgspec
@@ -54,5 +54,15 @@ class Sized:
         """The document as the default `redact_keys` leave it."""
         return [part.redacted for part in self.parts]
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """By name: whoever unpickles it finds the one of the stock."""
+        return sized, (self.node_type, self.side, self.variant, self.size)
+
     def _part(self, side: Side, at: int) -> Composed:
         return Composed(self.node_type, side, 1000 * self.variant + at)
+
+
+@cache
+def sized(node_type: str, side: Side, variant: int, size: int) -> Sized:
+    """The one of this name, whoever asks: it is composed and encoded once."""
+    return Sized(node_type, side, variant, size)

@@ -12,30 +12,22 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-from syncer.simulator import Attempt, Execution
+from syncer.simulator import Execution
 from syncer.simulator.payloads import Payload
 
 Row = tuple[object, ...]
 
 
-def write_truth(folder: Path, executions: Iterable[Execution]) -> None:
+def write_truth(folder: Path, executions: Collection[Execution]) -> None:
     """Write all four files; the folder must exist."""
-    executions = list(executions)
-    attempts = [attempt for execution in executions for attempt in execution.attempts]
-    stock = _stock(attempts)
+    stock: dict[Payload, int] = {}
     _write(folder / "executions.csv", ((e.id, e.status, e.ended_ms, e.message) for e in executions))
     _write(folder / "events.csv", _events(executions))
-    _write(folder / "payloads.csv", _payloads(attempts, stock))
+    _write(folder / "payloads.csv", _payloads(executions, stock))
     _write(folder / "documents.csv", _documents(stock))
-
-
-def _stock(attempts: Iterable[Attempt]) -> dict[Payload, int]:
-    """Every payload there is, with a number."""
-    found = (payload for attempt in attempts for payload in (attempt.given, attempt.made) if payload)
-    return {payload: at for at, payload in enumerate(dict.fromkeys(found))}
 
 
 def _events(executions: Iterable[Execution]) -> Iterator[Row]:
@@ -44,10 +36,13 @@ def _events(executions: Iterable[Execution]) -> Iterator[Row]:
             yield execution.id, event.id, event.status, event.ended_ms
 
 
-def _payloads(attempts: Iterable[Attempt], stock: dict[Payload, int]) -> Iterator[Row]:
-    for attempt in attempts:
-        made = None if attempt.made is None else stock[attempt.made]
-        yield attempt.execution_id, attempt.node_id, stock[attempt.given], made
+def _payloads(executions: Iterable[Execution], stock: dict[Payload, int]) -> Iterator[Row]:
+    """Whatever is not in stock yet gets the next number."""
+    for execution in executions:
+        for attempt in execution.attempts:
+            given = stock.setdefault(attempt.given, len(stock))
+            made = None if attempt.made is None else stock.setdefault(attempt.made, len(stock))
+            yield execution.id, attempt.node_id, given, made
 
 
 def _documents(stock: dict[Payload, int]) -> Iterator[Row]:

@@ -24,8 +24,9 @@ import json
 import signal
 import sys
 import time
+import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,20 +46,23 @@ CONTROL = "/bench/"
 
 
 class Prepared(InventedShelf):
-    """Has a row and the steps of every execution ready. A payload stands in memory once, whoever carries it."""
+    """Has a row and the steps of every execution ready. A payload stands in memory once, whoever carries it, and has
+    its place in the steps marked."""
 
     def __init__(self, simulator: Simulator) -> None:
         super().__init__(simulator)
         self._switches = simulator.switches
         self._rows: dict[str, bytes] = {}
-        self._steps: dict[str, list[bytes]] = {}
+        self._steps: dict[str, bytes] = {}
+        self._numbers: dict[bytes, int] = {}
+        self._payloads: list[bytes] = []
 
     def prepare(self, executions: Iterable[Execution]) -> None:
         """Put together what will be said of them."""
         for execution in executions:
             record = execution_record(execution, self._switches, listed=True)
             self._rows[execution.id] = msgspec.json.encode(record)
-            self._steps[execution.id] = _steps(execution, self._switches)
+            self._steps[execution.id] = zlib.compress(b"\0".join(self._pieces(execution)))
 
     def executions(self, workflow_id: str, ask: ListAsk, switches: Switches) -> bytes:
         rows = self._span(self._find_workflow(workflow_id).id, ask, switches)
@@ -68,7 +72,10 @@ class Prepared(InventedShelf):
         is_usual = ask.include_data and ask.order == "createdAt" and ask.since_ms is ask.until_ms is None
         if not is_usual:
             return super().steps(execution_id, ask, switches)
-        return b"".join(self._steps[self._find_execution(execution_id, switches).id])
+        packed = self._steps[self._find_execution(execution_id, switches).id]
+        pieces = zlib.decompress(packed).split(b"\0")
+        pieces[1::2] = [self._payloads[int(number)] for number in pieces[1::2]]
+        return b"".join(pieces)
 
     def _row(self, execution: Execution) -> Any:
         return msgspec.Raw(self._rows[execution.id])
@@ -76,16 +83,24 @@ class Prepared(InventedShelf):
     def _spoiled(self, record: Any) -> Any:
         return record
 
+    def _pieces(self, execution: Execution) -> Iterator[bytes]:
+        """The list of steps, every second piece the number of a payload that stands there."""
+        events = execution.events
+        text = b'{"total":%d,"items":[' % len(events)
+        for at, event in enumerate(events):
+            text += b"," * bool(at) + msgspec.json.encode(event_record(execution, event, self._switches))[:-1]
+            for name, payload in event_payloads(execution, event, self._switches).items():
+                yield text + b',"%s":' % name.encode()
+                yield b"%d" % self._number(bytes(payload))
+                text = b""
+            text += b"}"
+        yield text + b"]}"
 
-def _steps(execution: Execution, switches: Switches) -> list[bytes]:
-    """The list of steps in pieces."""
-    pieces = [b'{"total":%d,"items":[' % len(execution.events)]
-    for event in execution.events:
-        pieces.append(msgspec.json.encode(event_record(execution, event, switches))[:-1])
-        for name, payload in event_payloads(execution, event, switches).items():
-            pieces += [b',"%s":' % name.encode(), bytes(payload)]
-        pieces.append(b"},")
-    return [*pieces[:-1], b"}]}" if execution.events else b"]}"]
+    def _number(self, payload: bytes) -> int:
+        number = self._numbers.setdefault(payload, len(self._payloads))
+        if number == len(self._payloads):
+            self._payloads.append(payload)
+        return number
 
 
 class Upstream:

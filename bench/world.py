@@ -5,14 +5,14 @@ Invariant: the same size, seed and start give the same tenant and the same chang
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from random import Random
 
-from bench.payloads import Sized
+from bench.packed import PackingTruth
 from syncer.simulator import Clock, Execution, Outline
-from syncer.simulator.payloads import Composed, Payload
+from syncer.simulator.history import invent
 from syncer.simulator.qualys_flow import Simulator, Switches
 
 VARIETY = 64
@@ -51,18 +51,21 @@ class Tenant:
         self._size = size
         self._rng = Random(f"{size.seed}/bench")
         self._turn = 0
-        self._stock: dict[Sized, Sized] = {}
+        self._truth = PackingTruth(size.payload)
+        outline, clock = _outline(size), Clock(now, frozen=True)
         # An event that begins a step carries no payload: two for each step, not three.
         self.simulator = Simulator(
-            _outline(size), switches=Switches(data_on="last_event"), clock=Clock(now, frozen=True)
+            outline,
+            switches=Switches(data_on="last_event"),
+            clock=clock,
+            truth=invent(outline, clock.now_ms(), self._truth),
         )
         for workflow_id in self._workflows(size.running):
             self._start_long_ago(workflow_id)
-        self._enlarge(self.executions())
 
-    def executions(self) -> Iterable[Execution]:
+    def executions(self) -> Collection[Execution]:
         """All of them."""
-        return self.simulator.truth.executions.values()
+        return self._truth.executions.values()
 
     def live_on(self) -> list[Execution]:
         """A quarter of an hour goes by: what runs ends, something begins. Returns what changed."""
@@ -73,7 +76,6 @@ class Tenant:
             self.simulator.clock.advance(MINUTE)
             changed += [self._end(each) for each in running[minute::10]]
             changed += [self.simulator.add_execution(each) for each in arriving[minute::10]]
-        self._enlarge(changed)
         self.simulator.clock.advance(5 * MINUTE)
         return changed
 
@@ -87,7 +89,6 @@ class Tenant:
             running = [each for each in self.executions() if each.ended_ms is None]
             changed += [self._end(each) for each in running if each.created_ms <= long_ago_ms]
             changed += [self.simulator.add_execution(each, status="Running") for each in workflows[minute::5]]
-        self._enlarge(changed)
         return changed
 
     def rest(self) -> None:
@@ -109,21 +110,8 @@ class Tenant:
 
     def _end(self, execution: Execution) -> Execution:
         self.simulator.end_execution(execution.id, self._rng.choices(("Success", "Error"), (7, 1))[0])
+        self._truth.pack(execution)
         return execution
-
-    def _enlarge(self, executions: Iterable[Execution]) -> None:
-        for execution in executions:
-            for attempt in execution.attempts:
-                attempt.given = self._sized(attempt.given)
-                if attempt.made is not None:
-                    attempt.made = self._sized(attempt.made)
-
-    def _sized(self, payload: Payload) -> Payload:
-        """One of the stock for one that the simulator composed."""
-        if not isinstance(payload, Composed):
-            return payload
-        wanted = Sized(payload.node_type, payload.side, payload.variant, self._size.payload)
-        return self._stock.setdefault(wanted, wanted)
 
 
 def _outline(size: Size) -> Outline:

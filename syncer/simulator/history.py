@@ -52,9 +52,9 @@ class Outline:
         return self.executions if isinstance(self.executions, int) else self.executions[at]
 
 
-def invent(outline: Outline, now_ms: int) -> Truth:
-    """Write the history that ends at `now_ms`."""
-    truth = Truth()
+def invent(outline: Outline, now_ms: int, into: Truth | None = None) -> Truth:
+    """Write the history that ends at `now_ms`; an execution is added when its story so far is told."""
+    truth = Truth() if into is None else into
     for at in range(outline.workflows):
         rng = Random(f"{outline.seed}/{at}")
         workflow = invent_workflow(rng, at, outline.steps, now_ms)

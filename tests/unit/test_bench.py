@@ -15,6 +15,7 @@ import pytest
 
 from bench.economy import allowed
 from bench.figures import Results
+from bench.packed import Packed
 from bench.report import DOCUMENT, PUBLISHED, Table, filled, markdown
 from bench.truth import write_truth
 from bench.upstream import Prepared, Upstream, Wire
@@ -61,6 +62,15 @@ def test_prepared_answers_are_the_simulators(tenant: Tenant) -> None:
             told.append(simulator.honest_answer(Request("GET", target, headers)))
         assert told[0].status == told[1].status == 200, target
         assert json.loads(told[0].body) == json.loads(told[1].body), target
+
+
+def test_what_has_ended_is_packed_and_comes_out_as_it_was(tenant: Tenant) -> None:
+    for execution in tenant.executions():
+        assert isinstance(execution.attempts, Packed) == (execution.ended_ms is not None)
+        once, again = list(execution.attempts), list(Packed(list(execution.attempts)))
+        assert once == again
+        assert [each.events for each in once] == [each.events for each in again]
+        assert all(one.given is other.given for one, other in zip(once, again, strict=True))  # in memory once
 
 
 def test_payloads_have_the_size_and_inputs_hold_secrets(tenant: Tenant) -> None:
