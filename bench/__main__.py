@@ -26,6 +26,7 @@ from bench.rounds import compare, far_away, grow
 from bench.service import connections, quiet_polls
 from bench.stages import stages
 from bench.trial import Taken
+from bench.views import Answered
 from bench.world import Size
 from syncer import __version__
 from syncer.embedded import installed_programs
@@ -46,7 +47,7 @@ class Scale:
 
 
 SMALL = Scale(2_000, 1, 500, (500, 1_000), (10, 100), (1, 10))
-FULL = Scale(20_000, 3, 2_000, (1_000, 4_000, 10_000, 100_000), (10, 1_000, 10_000), (1, 10, 100))
+FULL = Scale(20_000, 3, 2_000, (1_000, 4_000, 10_000, 100_000, 1_000_000), (10, 1_000, 10_000), (1, 10, 100))
 CONCURRENCY = 16
 OTHERS = (
     *(("dlt", "dlt"), ("singer", "singer-sdk"), ("singer", "meltanolabs-target-postgres")),
@@ -74,7 +75,7 @@ class Bench:
         return {
             "compare": self._compare,
             "far": lambda: far_away(self._sized(self._scale.far), [SYNCER, PLAIN], self._note),
-            "growth": lambda: grow(map(self._sized, self._scale.growth), CONCURRENCY, self._note),
+            "growth": lambda: grow(map(self._sized, self._scale.growth), CONCURRENCY, self._note, self._look),
             "polls": self._polls,
             "connections": self._connections,
             "economy": self._economy,
@@ -108,6 +109,10 @@ class Bench:
     def _note(self, contestant: str, job: str, size: Size, taken: Taken) -> None:
         told = {"contestant": contestant, "job": job, "executions": size.executions, **asdict(taken)}
         self._keep("runs", told)
+
+    def _look(self, size: Size, answers: list[Answered]) -> None:
+        for each in answers:
+            self._keep("views", {"executions": size.executions, **asdict(each)})
 
     def _keep(self, kind: str, record: Record) -> None:
         self._results.add(kind, record)

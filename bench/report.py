@@ -8,6 +8,7 @@ Invariant: a table says the same in both places.
 from __future__ import annotations
 
 import re
+import statistics
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -46,6 +47,7 @@ def tables(results: Results) -> Iterator[Table]:
         *(_jobs(results, job) for job in JOBS),
         _far(results),
         _growth(results),
+        _views(results),
         _polls(results),
         _connections(results),
         _economy(results),
@@ -135,6 +137,22 @@ def _growth(results: Results) -> Table:
             )
         )
     return Table("growth", [head, *rows])
+
+
+def _views(results: Results) -> Table:
+    """Milliseconds of every question at every size."""
+    asked = results.of("views")
+    sizes = sorted({each["executions"] for each in asked})
+    took = {
+        (each["view"], each["words"], each["executions"]): 1000 * statistics.median(each["seconds"])
+        for each in asked
+    }
+    questions = dict.fromkeys((each["view"], each["words"]) for each in asked)
+    rows = [
+        (f"`{view}`: {words}", *(f"{took[view, words, many]:,.1f}" for many in sizes))
+        for view, words in questions
+    ]
+    return Table("views", [("ms", *(f"{many:,}" for many in sizes)), *rows])
 
 
 def _is_first(run: Record) -> bool:

@@ -5,16 +5,27 @@ Invariant: whatever else the machine does while a round lasts meets all that are
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import psycopg
+
 from bench.field import FETCH, LOAD, MIGRATE, SYNCER, Contestant
 from bench.trial import FIRST, Taken, trial
+from bench.views import Answered, asked
 from bench.world import Size
 
 Note = Callable[[str, str, Size, Taken], None]
 """Takes the names of contestant and job, how much was copied, and what that took."""
+
+Look = Callable[[Size, list[Answered]], None]
+"""Takes how much the views were asked of, and how they answered."""
+LOOKS = 3
+
+ROOM = 80 << 10
+"""Bytes of disk for each execution: 52 KiB in the database, and what the judge needs to compare them."""
 
 FAR = "first copy, 30 ms away"
 FAR_MS, FAR_CONCURRENCY = 30.0, 64
@@ -52,8 +63,18 @@ def far_away(size: Size, contestants: Iterable[Contestant], note: Note) -> None:
             note(contestant.name, FAR, size, tried.measured(contestant))
 
 
-def grow(sizes: Iterable[Size], concurrency: int, note: Note) -> None:
-    """syncer's first copies of ever more."""
+def grow(sizes: Iterable[Size], concurrency: int, note: Note, look: Look) -> None:
+    """syncer's first copies of ever more, and its views of them."""
     for size in sizes:
+        _require_room(size)
         with trial(size, concurrency) as tried:
             note(SYNCER.name, FIRST, size, tried.measured(SYNCER))
+            tried.warehouse.calm()
+            with psycopg.connect(tried.warehouse.url, autocommit=True, prepare_threshold=None) as db:
+                look(size, asked(db, LOOKS, "flow-0"))
+
+
+def _require_room(size: Size) -> None:
+    folder, wanted = tempfile.gettempdir(), size.executions * ROOM
+    if shutil.disk_usage(folder).free < wanted:
+        raise SystemExit(f"{size.executions:,} executions need {wanted >> 30} GiB of disk in {folder}")

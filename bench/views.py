@@ -40,7 +40,9 @@ class Question(NamedTuple):
     sql: str
 
 
-PROD = "connection_id = 'prod' AND"
+ASKED_OF = "connection_id = 'prod'"
+"""In every question; another connection's name takes its place."""
+PROD = f"{ASKED_OF} AND"
 MONTH = f"{PROD} day >= CURRENT_DATE - 30"
 ASKED_FOR = f"SELECT count(*) FROM history.execution_facts WHERE {MONTH}"
 BY_NODE = """
@@ -149,7 +151,6 @@ def main() -> None:
         if not asked_for:
             raise SystemExit("No execution of 'prod' in the last 30 days: fill it with bench.seed_warehouse.")
         about = circumstances(db) | {"asked_for": asked_for}
-        db.execute("SET jit = off")
         answers = asked(db, given.rounds)
     tell(about, answers)
     if given.json:
@@ -168,13 +169,16 @@ def warehouse(given: argparse.Namespace) -> Iterator[str]:
         yield made.url
 
 
-def asked(db: psycopg.Connection, rounds: int) -> list[Answered]:
+def asked(db: psycopg.Connection, rounds: int, connection: str = "prod") -> list[Answered]:
     """Every question once in every round, so that a busy minute of the machine meets all of them."""
-    taken: list[list[tuple[float, float]]] = [[] for _ in QUESTIONS]
+    of = ASKED_OF.replace("prod", connection)
+    questions = [each._replace(sql=each.sql.replace(ASKED_OF, of)) for each in QUESTIONS]
+    taken: list[list[tuple[float, float]]] = [[] for _ in questions]
+    db.execute("SET jit = off")
     for _ in range(rounds):
-        for question, times in zip(QUESTIONS, taken, strict=True):
+        for question, times in zip(questions, taken, strict=True):
             times.append((scan(db), seconds(db, question.sql)))
-    return [answered(db, *each) for each in zip(QUESTIONS, taken, strict=True)]
+    return [answered(db, *each) for each in zip(questions, taken, strict=True)]
 
 
 def scan(db: psycopg.Connection) -> float:
