@@ -5,6 +5,7 @@ Invariant: what is measured is a process of its own, a PostgreSQL of its own and
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import subprocess
@@ -177,6 +178,10 @@ class Trial:
 @contextmanager
 def trial(size: Size, concurrency: int, latency_ms: float = 0.0) -> Iterator[Trial]:
     """Everything new."""
+    for folder in ("syncer", "bench"):
+        compileall.compile_dir(
+            ROOT / folder, quiet=1
+        )  # as what is installed is: some environments keep no bytecode
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
         new_warehouse() as warehouse,
