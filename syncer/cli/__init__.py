@@ -18,11 +18,13 @@ shows a traceback. No platform is named here.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -62,7 +64,8 @@ class _Commands(click.Group):
     def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"syncer.cli.{cmd_name}").command
+        with _modules_that_stay():
+            command: click.Command = importlib.import_module(f"syncer.cli.{cmd_name}").command
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -74,6 +77,18 @@ class _Commands(click.Group):
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+@contextmanager
+def _modules_that_stay() -> Iterator[None]:
+    """Keep the garbage collector off what is imported: to search a hundred thousand objects that never become garbage
+    took 50 ms while they came and 50 ms each time after."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
