@@ -58,11 +58,11 @@ class Transport:
         self._patience = PATIENCE * seconds
         private = _private_context(connection.ca_file) if connection.ca_file else None
         proxy = _proxy(connection)
-        self._all: list[_Line | httpcore.AsyncHTTPProxy] = [
-            _through(proxy, private) if proxy else _Line(private) for _ in range(connection.max_concurrency)
+        self._all = [
+            _Tunnel(proxy, private) if proxy else _Line(private) for _ in range(connection.max_concurrency)
         ]
         # Last in, first out: while little is asked, the same warm connection is used.
-        self._idle: asyncio.LifoQueue[_Line | httpcore.AsyncHTTPProxy] = asyncio.LifoQueue()
+        self._idle: asyncio.LifoQueue[_Line | _Tunnel] = asyncio.LifoQueue()
         for line in self._all:
             self._idle.put_nowait(line)
 
@@ -83,7 +83,7 @@ class Transport:
         for line in self._all:
             await line.aclose()
 
-    async def _send(self, line: _Line | httpcore.AsyncHTTPProxy, request: httpx.Request) -> Answer:
+    async def _send(self, line: _Line | _Tunnel, request: httpx.Request) -> Answer:
         url = request.url
         response = await line.handle_async_request(
             httpcore.Request(
@@ -134,22 +134,38 @@ class _Line:
             await self._connection.aclose()
 
 
-def _through(proxy: httpx.Proxy, private: ssl.SSLContext | None) -> httpcore.AsyncHTTPProxy:
-    """One connection at a time through a proxy."""
-    return httpcore.AsyncHTTPProxy(
-        httpcore.URL(
-            scheme=proxy.url.raw_scheme,
-            host=proxy.url.raw_host,
-            port=proxy.url.port,
-            target=proxy.url.raw_path,
-        ),
-        proxy_auth=proxy.raw_auth,
-        proxy_headers=proxy.headers.raw,
-        ssl_context=private or _public_context(),
-        proxy_ssl_context=_public_context() if proxy.url.scheme == "https" else None,
-        max_connections=1,
-        keepalive_expiry=KEPT_FOR,
-    )
+class _Tunnel:
+    """One connection at a time through a proxy; a new one after every fault, for httpcore's pool may hold on to one
+    whose TLS did not come about."""
+
+    def __init__(self, proxy: httpx.Proxy, private: ssl.SSLContext | None) -> None:
+        self._proxy = proxy
+        self._context = private or _public_context()
+        self._pool = self._new()
+
+    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+        """As httpcore's connections and pools do it."""
+        try:
+            return await self._pool.handle_async_request(request)
+        except BaseException:
+            await self._pool.aclose()
+            self._pool = self._new()
+            raise
+
+    async def aclose(self) -> None:
+        """Give the connection back."""
+        await self._pool.aclose()
+
+    def _new(self) -> httpcore.AsyncHTTPProxy:
+        url = self._proxy.url
+        return httpcore.AsyncHTTPProxy(
+            httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+            proxy_auth=self._proxy.raw_auth,
+            ssl_context=self._context,
+            proxy_ssl_context=self._context if url.scheme == "https" else None,
+            max_connections=1,
+            keepalive_expiry=KEPT_FOR,
+        )
 
 
 def _proxy(connection: Connection) -> httpx.Proxy | None:

@@ -112,12 +112,18 @@ class Server:
     script: Scripted
     url: str = ""
     seen: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
+
+    @property
+    def connections(self) -> int:
+        return len(self.writers)
 
     @property
     def lines(self) -> list[str]:
         return [line for line, _ in self.seen]
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 line, *rest = head.decode("latin-1").rstrip("\r\n").split("\r\n")
@@ -856,9 +862,9 @@ def test_now_is_the_last_date_plus_the_time_since_it_came() -> None:
 # TLS and proxies
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
-def test_a_certificate_is_trusted_only_with_its_ca_file(tmp_path: Path) -> None:
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+def a_server_certificate(folder: Path) -> tuple[ssl.SSLContext, Path]:
+    """What a server on this machine shows, and the file to trust it by."""
+    certificate, key = folder / "cert.pem", folder / "key.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
          "-days", "2", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1",
@@ -868,6 +874,15 @@ def test_a_certificate_is_trusted_only_with_its_ca_file(tmp_path: Path) -> None:
     )  # fmt: skip
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
+    return context, certificate
+
+
+needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl for a certificate")
+
+
+@needs_openssl
+def test_a_certificate_is_trusted_only_with_its_ca_file(tmp_path: Path) -> None:
+    context, certificate = a_server_certificate(tmp_path)
 
     async def get(url: str, **changes: Any) -> bytes:
         client = Client(a_connection(url, **changes), Manners(url, has_login=False), Gate(FakeTime().clock))
