@@ -130,7 +130,8 @@ class Poller:
     async def _poll(self) -> None:
         every = _interval(self.connection.poll, self._clock.now())
         failures: list[Failure] = []
-        error = await self._attempt("poll", lambda session: self._noted(session, every, failures))
+        report = await self._attempt("poll", lambda session: self._noted(session, every, failures))
+        error = report.error
         if isinstance(error, ConfigError):
             self._give_up()
         elif error is not None:
@@ -174,30 +175,32 @@ class Poller:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._woken[lane].wait(), pause)
             self._woken[lane].clear()
-            error = await self._attempt(lane, self._lanes[lane])
-            if error is None:
+            report = await self._attempt(lane, self._lanes[lane])
+            if report.error is None:
                 pauses.reset()
-            pause = pauses.after(error).total_seconds() if error else None
-            if lane == "history":  # the last day of it is work for the other lane
+            pause = pauses.after(report.error).total_seconds() if report.error else None
+            if (
+                lane == "history" and report.rows["executions"]
+            ):  # the last day of it is work for the other lane
                 self._woken["steps"].set()
 
-    async def _attempt(self, lane: str, work: Work) -> SyncerError | None:
-        """Do one piece of work; returns what ended it early, having said so where that is new."""
+    async def _attempt(self, lane: str, work: Work) -> Report:
+        """Do one piece of work; what ended it early stands in the report, and was told where that is new."""
         session = Session(self._tenant, is_quiet=True)
-        self._tally = self._tally.with_report(session.report)
-        error: SyncerError | None = None
+        report = session.report
+        self._tally = self._tally.with_report(report)
         try:
-            error = (await work(session)).error
+            await work(session)
         except SyncerError as met:
-            error = met
+            report.error = met
         except Exception as fault:  # noqa: BLE001 - a fault of ours in one connection must not end the service
             structlog.get_logger().debug("unexpected", connection=self.name, exc_info=True)
-            error = unexpected(fault)
+            report.error = unexpected(fault)
         finally:
-            self._tally = self._tally.closed(session.report)
+            self._tally = self._tally.closed(report)
         if not self._is_stopped:
-            self._complaints.hear(lane, error, session.report.failures)
-        return error
+            self._complaints.hear(lane, report.error, report.failures)
+        return report
 
     def _give_up(self) -> None:
         """Poll no more: only a person can mend it."""

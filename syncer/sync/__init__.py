@@ -24,7 +24,7 @@ from sqlalchemy import Connection as Database
 from syncer.budget import Purpose
 from syncer.errors import Stopped, SyncerError, TransientError
 from syncer.http import doing
-from syncer.load.steps import turn_off_steps
+from syncer.load.steps import due_steps, turn_off_steps
 from syncer.load.workflows import deleted_workflows, present_workflows, unread_deletions
 from syncer.model import Window
 from syncer.state import audit, runs, watermarks
@@ -94,7 +94,7 @@ async def history(session: Session) -> Report:
 
 async def _keep_history(session: Session) -> None:
     """Lists before steps, also of what came or failed meanwhile: their steps may take weeks, and lists end sooner."""
-    is_left = True
+    is_left = await session.writer.run(lambda db: _has_history(db, session))
     while is_left:
         known = await session.writer.run(lambda db: present_workflows(db, session.name))
         chosen = [each.workflow_id for each in known if is_chosen(each, session.connection.workflows)]
@@ -107,6 +107,16 @@ async def _keep_history(session: Session) -> None:
         await _steps(session, Span(until=session.source_now() - RECENT), lane="history", is_one_round=True)
         is_left = session.report.steps_read > before
     await _steps(session, Span(), running=True, lane="history")
+
+
+def _has_history(db: Database, session: Session) -> bool:
+    """Whether lists of history, or steps in it, are left to be read: mostly none are, and that is found out at once."""
+    name, sweep = session.name, session.connection.sweep
+    return bool(
+        watermarks.open_entries(db, name, "initial")
+        or audit.debts(db, name, session.writer.now() - sweep)
+        or due_steps(db, name, running=False, limit=1, until=session.source_now() - RECENT)
+    )
 
 
 async def _sync(session: Session, only: Sequence[str]) -> None:
@@ -200,12 +210,11 @@ async def _reported(session: Session, work: Callable[[], Awaitable[object]]) -> 
     """Do the work with its leases kept alive; what ends it early stands in the report."""
     name, connection = session.name, session.connection
     try:
-        async with session.running():
-            await session.writer.run(
-                lambda db: runs.register_connection(db, name, connection.platform, connection.base_url)
-            )
+        async with session.running(
+            lambda db: runs.register_connection(db, name, connection.platform, connection.base_url)
+        ):
             await work()
-            await session.writer.run(lambda db: runs.note_facts(db, name, session.source.facts))
+            await session.note_facts()
     except Stopped as stop:
         session.report.stopped = stop.message
     except SyncerError as error:

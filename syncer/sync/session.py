@@ -17,7 +17,7 @@ import structlog
 from msgspec import Struct, field
 from sqlalchemy import Connection as Database
 
-from syncer.budget import Purpose
+from syncer.budget import Limit, Purpose
 from syncer.config import Connection
 from syncer.encode import Encoder
 from syncer.errors import (
@@ -37,7 +37,7 @@ from syncer.model import Execution, Window
 from syncer.paging import Asked
 from syncer.plan import horizon_start, is_chosen
 from syncer.sources import Source
-from syncer.state import leases, limits, watermarks
+from syncer.state import leases, limits, runs, watermarks
 from syncer.state.leases import Lease, LeaseKey
 from syncer.sync.budget import Budget, heed
 from syncer.sync.hints import MARGIN, Hints
@@ -112,7 +112,7 @@ class Report(Struct, kw_only=True):
 
 
 class Tenant(Struct, frozen=True, kw_only=True):
-    """One connection with what reads it, what writes it, and what says when."""
+    """One connection with what reads it, what writes it, and what says when; `noted_facts` stand in the warehouse."""
 
     connection: Connection
     source: Source
@@ -120,6 +120,7 @@ class Tenant(Struct, frozen=True, kw_only=True):
     writer: Writer
     encoder: Encoder
     hints: Hints = field(default_factory=Hints)
+    noted_facts: dict[str, str] = field(default_factory=dict)
     owner: str = field(default_factory=leases.new_owner)
     held: set[LeaseKey] = field(default_factory=set)
 
@@ -144,6 +145,7 @@ class Session:
         self.gate = tenant.gate
         self.encoder = tenant.encoder
         self.hints = tenant.hints
+        self._noted_facts = tenant.noted_facts
         self.report = Report(connection_id=self.name)
         self.chosen: frozenset[str] = frozenset()
         """Workflows known to be copied, by their ids."""
@@ -200,6 +202,14 @@ class Session:
         is_urgent = oldest < self.horizon_start() + URGENT_WITHIN
         return Purpose.URGENT if is_urgent else Purpose.HISTORY
 
+    async def note_facts(self) -> None:
+        """Keep what holds for the whole connection, where it has changed since it was noted last."""
+        facts = dict(self.source.facts)
+        if facts != self._noted_facts:
+            await self.writer.run(lambda db: runs.note_facts(db, self.name, facts))
+            self._noted_facts.clear()
+            self._noted_facts.update(facts)
+
     async def release(self) -> None:
         """Leave what the source allows to work of other kinds: what was done so far is over."""
         if self.gate.limit:
@@ -231,14 +241,20 @@ class Session:
         )
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Keep leases alive, and waits and limits that other processes were told of, while the body works."""
+    async def running(self, first: Callable[[Database], object] | None = None) -> AsyncIterator[None]:
+        """Keep leases alive, and waits and limits that other processes were told of, while the body works; `first` goes
+        into the transaction that comes before it."""
         if self.gate.supply is None:
             self.gate.supply = Budget(self.connection, self.gate, self.writer).take
-        self._heed(await self.writer.run(lambda db: limits.remaining_wait(db, self.name)))
-        self.gate.limit = self.gate.limit or await self.writer.run(
-            lambda db: limits.told_limit(db, self.name)
-        )
+
+        def arrive(db: Database) -> tuple[limits.Wait | None, Limit | None]:
+            if first is not None:
+                first(db)
+            return limits.remaining_wait(db, self.name), limits.told_limit(db, self.name)
+
+        wait, limit = await self.writer.run(arrive)
+        self._heed(wait)
+        self.gate.limit = self.gate.limit or limit
         heartbeat = asyncio.create_task(self._keep_leases())
         try:
             yield

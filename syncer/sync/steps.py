@@ -53,11 +53,13 @@ async def sync_steps(
     is_one_round: bool = False,
 ) -> bool:
     """Read all due steps of executions that have ended (or that still run); False where another process is at it."""
+    if not await session.writer.run(lambda db: _due(db, session.name, span, running, 1)):
+        return True
     async with session.lease(STEPS, "", lane) as lease:
         if lease is None:
             return False
         former: list[ExecutionRef] = []
-        while refs := await session.writer.run(lambda db: _due(db, session.name, span, running)):
+        while refs := await session.writer.run(lambda db: _due(db, session.name, span, running, ROUND)):
             if refs == former:  # they changed after they were asked for: the next pass sees why
                 return True
             former = refs
@@ -70,12 +72,12 @@ async def sync_steps(
         return True
 
 
-def _due(db: Database, connection_id: str, span: Span, running: bool) -> list[ExecutionRef]:
+def _due(db: Database, connection_id: str, span: Span, running: bool, limit: int) -> list[ExecutionRef]:
     return due_steps(
         db,
         connection_id,
         running=running,
-        limit=ROUND,
+        limit=limit,
         partitions=span.partitions,
         since=span.since,
         until=span.until,
