@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import psycopg
@@ -53,6 +55,10 @@ class _JsonText(Dumper):
         return b"\x01" + obj
 
 
+_DUMPERS = (_JsonText, psycopg.types.string.BytesBinaryDumper)
+"""By the types of columns. For bytea psycopg's own choice also looks for the wrapper of its DB-API."""
+
+
 def driver(db: Connection) -> psycopg.Connection[Any]:
     """The psycopg connection below `db`, sharing its transaction."""
     connection = db.connection.driver_connection
@@ -66,6 +72,7 @@ def name_of(table: Table) -> sql.Identifier:
     return sql.Identifier(str(table.schema), table.name)
 
 
+@cache
 def key_of(table: Table) -> tuple[str, ...]:
     """The names of the table's primary key columns, in order."""
     return tuple(column.name for column in table.primary_key.columns)
@@ -75,14 +82,16 @@ def copy(db: Connection, table: Table, rows: Iterable[Row], *, into: sql.Identif
     """COPY rows into the table (or a table of the same shape); rows may hold different columns."""
     for columns, group in _by_columns(table, rows).items():
         statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
-            into or name_of(table), sql.SQL(", ").join(map(sql.Identifier, columns))
+            into or name_of(table), _names(columns)
         )
+        values = itemgetter(*columns)
         with driver(db).cursor() as cursor:
-            cursor.adapters.register_dumper(None, _JsonText)
+            for dumper in _DUMPERS:
+                cursor.adapters.register_dumper(None, dumper)
             with cursor.copy(statement) as sink:
-                sink.set_types([_type(table, name) for name in columns])
+                sink.set_types(_types(table, columns))
                 for row in group:
-                    sink.write_row([row[name] for name in columns])
+                    sink.write_row(values(row))
 
 
 def upsert(
@@ -175,7 +184,7 @@ def bisect(
     if not items:
         return
     try:
-        with db.begin_nested():
+        with driver(db).transaction():
             write(items)
     except _UNSTORABLE as error:
         if len(items) == 1:
@@ -188,9 +197,14 @@ def bisect(
 
 def _by_columns(table: Table, rows: Iterable[Row]) -> dict[tuple[str, ...], list[Row]]:
     groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
-    for row in sorted(rows, key=lambda row: tuple(row[name] for name in key_of(table))):
-        groups[tuple(sorted(row))].append(row)
+    for row in sorted(rows, key=itemgetter(*key_of(table))):
+        groups[tuple(row)].append(row)
     return groups
+
+
+@cache
+def _types(table: Table, columns: tuple[str, ...]) -> list[str]:
+    return [_type(table, name) for name in columns]
 
 
 def _type(table: Table, name: str) -> str:

@@ -27,8 +27,29 @@ PUT_ASIDE_AFTER = 3
 """Failed attempts to read an execution's steps before it is put aside as `failed`."""
 
 
-_RETRY_AT = "%(now)s + %(pause)s::interval * (4 ^ least(_steps_tries, 6))"
-"""When steps are asked for again: the pause grows fourfold with each time. NULL without a pause."""
+_LONGER = "(4 ^ least(_steps_tries, 6))"
+"""How many times the first pause goes by before steps are asked for again: it grows fourfold with each time."""
+
+# A join may come in any order, and rows are locked in that of their keys.
+_MARK_READ = f"""
+WITH locked AS MATERIALIZED (
+    SELECT execution_id FROM history.executions
+    WHERE connection_id = %(connection)s AND execution_id = ANY(%(ids)s) ORDER BY execution_id FOR NO KEY UPDATE
+)
+UPDATE history.executions e SET
+    step_count = r.steps, failed_step_count = r.failed, steps_read_at = %(now)s, synced_at = %(now)s,
+    steps_state = CASE WHEN r.pause IS NOT NULL THEN 'due'
+        WHEN _asked_at <= r.asked_at THEN 'read' ELSE steps_state END,
+    settled_at = CASE WHEN r.pause IS NOT NULL THEN NULL
+        WHEN _asked_at <= r.asked_at AND _final_at IS NOT NULL
+        THEN coalesce(settled_at, %(now)s) ELSE settled_at END,
+    _steps_tries = CASE WHEN r.pause IS NULL THEN 0 ELSE _steps_tries + 1 END,
+    _steps_retry_at = %(now)s + r.pause * {_LONGER}
+FROM locked JOIN unnest(%(ids)s::text[], %(steps)s::int[], %(failed)s::int[], %(asked)s::timestamptz[],
+        %(pauses)s::interval[]) AS r (execution_id, steps, failed, asked_at, pause)
+    ON locked.execution_id = r.execution_id
+WHERE e.connection_id = %(connection)s AND e.execution_id = locked.execution_id
+"""
 
 
 class StepsRead(Struct, frozen=True, kw_only=True):
@@ -250,34 +271,28 @@ def _write(
     for table in _TABLES:
         delete(db, table, [key for item in folded for key in item.stale.get(table.name, ())])
         copy(db, table, [row for item in folded for row in item.rows[table.name]])
-    for item in sorted(folded, key=lambda item: item.execution_id):
-        owner = owners[item.execution_id]
-        is_known = owner.steps_state == "read" and (owner.is_settled or not owner.is_final)
-        if item.is_unchanged and is_known and item.read.again_after is None:
-            continue
-        _mark_read(db, connection_id, item, now)
+    _mark_read(db, connection_id, [item for item in folded if _is_news(item, owners[item.execution_id])], now)
 
 
-def _mark_read(db: Connection, connection_id: str, item: _Folded, now: datetime) -> None:
+def _is_news(item: _Folded, owner: _Owner) -> bool:
+    """Whether the execution's row does not say already what was read."""
+    is_known = owner.steps_state == "read" and (owner.is_settled or not owner.is_final)
+    return not (item.is_unchanged and is_known and item.read.again_after is None)
+
+
+def _mark_read(db: Connection, connection_id: str, items: Sequence[_Folded], now: datetime) -> None:
+    if not items:
+        return
     driver(db).execute(
-        f"""UPDATE history.executions SET
-            step_count = %(steps)s, failed_step_count = %(failed)s, steps_read_at = %(now)s, synced_at = %(now)s,
-            steps_state = CASE WHEN %(pause)s::interval IS NOT NULL THEN 'due'
-                WHEN _asked_at <= %(asked)s THEN 'read' ELSE steps_state END,
-            settled_at = CASE WHEN %(pause)s::interval IS NOT NULL THEN NULL
-                WHEN _asked_at <= %(asked)s AND _final_at IS NOT NULL
-                THEN coalesce(settled_at, %(now)s) ELSE settled_at END,
-            _steps_tries = CASE WHEN %(pause)s::interval IS NULL THEN 0 ELSE _steps_tries + 1 END,
-            _steps_retry_at = {_RETRY_AT}
-        WHERE connection_id = %(connection)s AND execution_id = %(id)s""",
+        _MARK_READ,
         {
-            "steps": item.step_count,
-            "failed": item.failed_step_count,
-            "now": now,
-            "asked": item.read.asked_at,
-            "pause": item.read.again_after,
             "connection": connection_id,
-            "id": item.execution_id,
+            "now": now,
+            "ids": [item.execution_id for item in items],
+            "steps": [item.step_count for item in items],
+            "failed": [item.failed_step_count for item in items],
+            "asked": [item.read.asked_at for item in items],
+            "pauses": [item.read.again_after for item in items],
         },
     )
 
@@ -299,7 +314,7 @@ def mark_failed(
     """Count a failed attempt to read an execution's steps; it is tried again ever more rarely."""
     driver(db).execute(
         "UPDATE history.executions SET _steps_tries = _steps_tries + 1, synced_at = %(now)s,"
-        f" _steps_retry_at = {_RETRY_AT},"
+        f" _steps_retry_at = %(now)s + %(pause)s::interval * {_LONGER},"
         " steps_state = CASE WHEN _steps_tries + 1 >= %(limit)s THEN 'failed' ELSE steps_state END"
         " WHERE connection_id = %(connection)s AND execution_id = %(id)s",
         {
@@ -379,6 +394,8 @@ def _stored_events(db: Connection, connection_id: str, ids: Sequence[str]) -> di
 
 def _stored_names(db: Connection, connection_id: str, ids: Sequence[str]) -> dict[tuple[str, str], str]:
     """Names of nodes as they were written, by execution and node."""
+    if not ids:
+        return {}
     rows = driver(db).execute(
         "SELECT execution_id, node_id, node_name FROM history.steps"
         " WHERE connection_id = %s AND execution_id = ANY(%s) AND node_name IS NOT NULL",

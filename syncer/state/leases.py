@@ -13,9 +13,10 @@ from collections.abc import Container
 from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
+from typing import Any
 
-from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
+from msgspec import Struct, structs
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from syncer.errors import LeaseLost
@@ -41,6 +42,20 @@ class Lease(Struct, frozen=True):
     owner: str
     version: int
 
+
+_IS_OURS = and_(
+    *(
+        column == bindparam(f"our_{column.name}")
+        for column in (*leases.primary_key.columns, leases.c.owner, leases.c.version)
+    )
+)
+# Put together once, because every commit begins with it.
+_RENEW = (
+    update(leases)
+    .where(_IS_OURS)
+    .values(until=func.clock_timestamp() + DURATION)
+    .returning(func.clock_timestamp())
+)
 
 _serial = count(1)
 
@@ -88,12 +103,7 @@ def acquire(db: Connection, key: LeaseKey, owner: str, held: Container[LeaseKey]
 
 def fence(db: Connection, lease: Lease) -> datetime:
     """Renew the lease and return the database's time; LeaseLost if somebody else holds it by now."""
-    now: datetime | None = db.scalar(
-        update(leases)
-        .where(_is(lease.key), leases.c.owner == lease.owner, leases.c.version == lease.version)
-        .values(until=func.clock_timestamp() + DURATION)
-        .returning(func.clock_timestamp())
-    )
+    now: datetime | None = db.scalar(_RENEW, _ours(lease))
     if now is None:
         raise LeaseLost(f"another process took over {lease.key.stream} {lease.key.partition}".rstrip())
     return now
@@ -101,11 +111,7 @@ def fence(db: Connection, lease: Lease) -> datetime:
 
 def release(db: Connection, lease: Lease) -> None:
     """Give the lease back if it is still ours."""
-    db.execute(
-        update(leases)
-        .where(_is(lease.key), leases.c.owner == lease.owner, leases.c.version == lease.version)
-        .values(owner=None, until=None)
-    )
+    db.execute(update(leases).where(_IS_OURS).values(owner=None, until=None), _ours(lease))
 
 
 def is_dead(owner: str) -> bool:
@@ -133,6 +139,11 @@ def _started(process: int) -> str | None:
         return None
     state, *fields = stat.rpartition(")")[2].split()
     return None if state == "Z" else fields[18]
+
+
+def _ours(lease: Lease) -> dict[str, Any]:
+    values = {**structs.asdict(lease.key), "owner": lease.owner, "version": lease.version}
+    return {f"our_{name}": value for name, value in values.items()}
 
 
 def _is(key: LeaseKey) -> ColumnElement[bool]:

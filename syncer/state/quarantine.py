@@ -9,11 +9,20 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, Connection, Text, any_, literal, select, update
+from sqlalchemy import ARRAY, Connection, Text, any_, bindparam, exists, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from syncer.encode import Columns
 from syncer.schema import quarantine
+
+# Asked with all that lands, nearly always in vain: put together once, and without the identities.
+_HAS_OPEN = select(
+    exists().where(
+        quarantine.c.connection_id == bindparam("connection"),
+        quarantine.c.stream == bindparam("stream"),
+        quarantine.c.resolved_at.is_(None),
+    )
+)
 
 
 def put_aside(
@@ -47,17 +56,18 @@ def resolve_identities(
     db: Connection, connection_id: str, stream: str, identities: Collection[str], now: datetime
 ) -> None:
     """Close records of which a good copy has landed."""
-    db.execute(
-        update(quarantine)
-        .where(
-            quarantine.c.connection_id == connection_id,
-            quarantine.c.stream == stream,
-            # As one value: a list of hundreds would be a statement of its own each time.
-            quarantine.c.identity == any_(literal(sorted(identities), ARRAY(Text))),
-            quarantine.c.resolved_at.is_(None),
+    if db.scalar(_HAS_OPEN, {"connection": connection_id, "stream": stream}):
+        db.execute(
+            update(quarantine)
+            .where(
+                quarantine.c.connection_id == connection_id,
+                quarantine.c.stream == stream,
+                # As one value: a list of hundreds would be a statement of its own each time.
+                quarantine.c.identity == any_(literal(sorted(identities), ARRAY(Text))),
+                quarantine.c.resolved_at.is_(None),
+            )
+            .values(resolved_at=now)
         )
-        .values(resolved_at=now)
-    )
 
 
 def resolve_record(db: Connection, connection_id: str, stream: str, record_id: str, now: datetime) -> None:
