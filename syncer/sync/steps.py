@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from msgspec import Struct
@@ -28,6 +29,9 @@ STEPS = "steps"
 
 BUNDLE = 25
 """Executions whose steps are committed in one transaction."""
+
+GATHER = 0.1
+"""Seconds for which an execution's steps wait for those of others to be committed with them."""
 
 ROUND = 1000
 """Executions taken from the to-do list at a time."""
@@ -108,12 +112,12 @@ async def _work_off(session: Session, lease: Lease, refs: Sequence[ExecutionRef]
 
 
 class _Committer:
-    """Writes what the readers bring, as many executions at a time as wait, until they are done."""
+    """Writes what the readers bring, until they are done."""
 
     def __init__(self, session: Session, lease: Lease) -> None:
         self._session = session
         self._lease = lease
-        self._results: asyncio.Queue[StepsRead | None] = asyncio.Queue(maxsize=2 * BUNDLE)
+        self._results: asyncio.Queue[StepsRead | None] = asyncio.Queue(maxsize=BUNDLE)
         self._error: Exception | None = None
 
     @property
@@ -133,9 +137,7 @@ class _Committer:
         """Commit until `finish`; after an error only empty the queue, so that no reader hangs, and raise it."""
         is_last = False
         while not is_last:
-            bundle = [await self._results.get()]
-            while bundle[-1] is not None and len(bundle) < BUNDLE and not self._results.empty():
-                bundle.append(self._results.get_nowait())
+            bundle = await self._bundle()
             is_last = bundle[-1] is None
             try:
                 if self._error is None:
@@ -144,6 +146,15 @@ class _Committer:
                 self._error = error
         if self._error is not None:
             raise self._error
+
+    async def _bundle(self) -> list[StepsRead | None]:
+        """What the readers bring within GATHER, at most BUNDLE."""
+        bundle = [await self._results.get()]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GATHER):
+                while bundle[-1] is not None and len(bundle) < BUNDLE:
+                    bundle.append(await self._results.get())
+        return bundle
 
     async def _commit(self, reads: Sequence[StepsRead]) -> None:
         if not reads:
