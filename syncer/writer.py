@@ -44,9 +44,7 @@ class Writer:
 
     async def start(self) -> None:
         """Reach the warehouse and learn its time."""
-        await self.run(_clock)  # to connect may take longer than any answer
-        before = self._monotonic()
-        self._anchor = (await self.run(_clock), before)
+        self._anchor = await self.run(self._clock)
 
     def now(self) -> datetime:
         """The database's time, as far as known without asking: what it said at the start plus what went by."""
@@ -58,6 +56,14 @@ class Writer:
     def close(self) -> None:
         """Wait for the work at hand and give the thread back."""
         self._thread.shutdown(wait=True)
+
+    def _clock(self, db: Connection) -> tuple[datetime, float]:
+        """The database's time, and when it was asked for."""
+        before = self._monotonic()
+        now = db.scalar(select(func.clock_timestamp()))
+        if not isinstance(now, datetime):
+            raise WarehouseError("the warehouse does not tell the time")
+        return now, before
 
     def _transact(self, work: Callable[[Connection], T]) -> T:
         tries = 0
@@ -73,10 +79,3 @@ class Writer:
                 if original is not None and (mapped := explain(original, self._engine.url)) is not None:
                     raise mapped from error
                 raise
-
-
-def _clock(db: Connection) -> datetime:
-    now = db.scalar(select(func.clock_timestamp()))
-    if not isinstance(now, datetime):
-        raise WarehouseError("the warehouse does not tell the time")
-    return now
