@@ -1,6 +1,6 @@
 """syncer measured against what one would use instead, and against the limits of the machine.
 
-    python -m bench [--full] [--parts compare far ...] [--only syncer ...]
+    python -m bench [--full] [--parts compare far ...] [--only syncer ...] [--more]
 
 Figures are medians; their ratios hold elsewhere, they themselves do not. Everything measured so far is in the results
 file at any moment.
@@ -152,7 +152,10 @@ def chosen(asked: argparse.Namespace) -> Scale:
     """The scale, with what was asked for otherwise."""
     scale = FULL if asked.full else SMALL
     return replace(
-        scale, executions=asked.executions or scale.executions, rounds=asked.rounds or scale.rounds
+        scale,
+        executions=asked.executions or scale.executions,
+        rounds=asked.rounds or scale.rounds,
+        growth=tuple(size for size in scale.growth if size <= (asked.largest or size)),
     )
 
 
@@ -171,10 +174,12 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=[*CONTESTANTS])
     parser.add_argument("--executions", type=int, help="to be copied by all that are compared")
     parser.add_argument("--rounds", type=int)
+    parser.add_argument("--largest", type=int, help="the most executions of the part in which they grow")
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--more", action="store_true", help="keep what the results file holds")
     asked = parser.parse_args()
     scale = chosen(asked)
-    results = Results(about(scale))
+    results = Results.read(asked.results) if asked.more else Results(about(scale))
     run(asked.parts, Bench(scale, [CONTESTANTS[name] for name in asked.only], results, asked.results))
     show(results, console)
 

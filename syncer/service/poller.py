@@ -179,9 +179,8 @@ class Poller:
             if report.error is None:
                 pauses.reset()
             pause = pauses.after(report.error).total_seconds() if report.error else None
-            if (
-                lane == "history" and report.rows["executions"]
-            ):  # the last day of it is work for the other lane
+            # The last day of what it copied is work for the other lane.
+            if lane == "history" and report.rows["executions"]:
                 self._woken["steps"].set()
 
     async def _attempt(self, lane: str, work: Work) -> Report:

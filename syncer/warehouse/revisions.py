@@ -66,9 +66,8 @@ def _engine(target: str | Engine) -> Iterator[Engine]:
 
 
 def _upgrade(made: Engine) -> bool:
-    from alembic import (
-        command,
-    )  # as long to import as SQLAlchemy, and hardly ever is there something to migrate
+    # It takes as long to import as SQLAlchemy, and hardly ever is there something to migrate.
+    from alembic import command
 
     with made.begin() as db:
         _lock(db)
