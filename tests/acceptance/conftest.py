@@ -63,11 +63,13 @@ class Configuration:
         self.connections[name] = platform_of(simulator).keys(name, simulator, url, self.env) | changes
 
     def write(self) -> None:
-        """Write the configuration as it stands."""
+        """Write the configuration as it stands, whole at any moment: another command may be reading it."""
         tables = {"warehouse": self.warehouse, "service": self.service} | {
             f"connections.{name}": keys for name, keys in self.connections.items()
         }
-        self.file.write_text("\n".join(_table(name, keys) for name, keys in tables.items()))
+        new = self.file.with_suffix(".new")
+        new.write_text("\n".join(_table(name, keys) for name, keys in tables.items()))
+        new.replace(self.file)
 
 
 class Cli(Configuration):

@@ -17,6 +17,7 @@ from syncer.simulator import ABSENT, PLANTED_SECRET, Outline
 from syncer.simulator.platforms import simulated
 from syncer.simulator.qualys_flow import Simulator, Switches
 from tests.acceptance.conftest import CANARY, Cli, Counted
+from tests.acceptance.service import eventually
 from tests.integration.flows import FlowBench, assert_equal_to_truth
 from tests.servers import temporary_folder
 
@@ -158,10 +159,16 @@ def test_an_interrupted_backfill_goes_on_where_it_was(
     cli: Cli, bench: FlowBench, simulator: Simulator
 ) -> None:
     running = cli.start("backfill", "--since", "29d", "--until", "1d")
-    Counted(simulator, 40, running.kill)
+    steps_read = "SELECT count(*) FROM history.executions WHERE steps_state = 'read'"
+
+    def kill() -> None:
+        eventually(lambda: bench.value(steps_read) > 0)  # steps are committed in bundles
+        running.kill()
+
+    Counted(simulator, 40, kill)
     running.wait()
     simulator.fault = None
-    read_before = bench.value("SELECT count(*) FROM history.executions WHERE steps_state = 'read'")
+    read_before = bench.value(steps_read)
     simulator.clear_requests()
     assert cli.run("backfill", "--since", "29d", "--until", "1d").code == 0
     total = bench.value("SELECT count(*) FROM history.executions")
