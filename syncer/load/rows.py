@@ -184,7 +184,7 @@ def bisect(
     if not items:
         return
     try:
-        with driver(db).transaction():
+        with db.begin_nested():
             write(items)
     except _UNSTORABLE as error:
         if len(items) == 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -326,6 +327,20 @@ def test_a_failure_that_is_nobody_s_data_is_not_blamed_on_a_record(engine: Engin
 
     with engine.begin() as db, pytest.raises(psycopg.errors.UndefinedTable):
         bisect(db, [1, 2], write, lambda item, why: pytest.fail("refused"))
+
+
+def test_leaving_out_what_cannot_be_stored_commits_nothing_even_where_a_transaction_begins_with_it(
+    engine: Engine,
+) -> None:
+    with suppress(ZeroDivisionError), engine.begin() as db:
+        bisect(
+            db,
+            [workflow("a")],
+            lambda part: copy(db, workflows, part),
+            lambda row, why: pytest.fail("refused"),
+        )
+        raise ZeroDivisionError
+    assert names(engine) == []
 
 
 def test_times_keep_their_microseconds(engine: Engine) -> None:

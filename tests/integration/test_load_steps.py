@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from msgspec import UNSET, structs
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from syncer.decode.payload import ABSENT, Payload
-from syncer.load.executions import mark_missing
+from syncer.load.executions import load_executions, mark_missing
 from syncer.load.steps import StepsRead, due_steps, load_steps, mark_failed, turn_off_steps
 from syncer.model import Execution, NodePayload, Outcome, Role, StepEvent
 from tests.integration.rows import (
@@ -537,3 +538,46 @@ def test_the_same_message_again_leaves_the_row_as_it_is(engine: Engine) -> None:
     assert rows(engine, TRACES) == before
     load_reads(engine, steps_read(event()), at=LATER)
     assert one(engine, MESSAGE).message == "no"
+
+
+def test_of_several_executions_read_at_once_each_is_marked_by_what_was_read_of_it(engine: Engine) -> None:
+    write(engine, *(ended(execution_id=each) for each in "abc"))
+    write(engine, ended(execution_id="b", message="later"), at=reading(LATER))
+    failed = event(execution_id="c")
+    done = event(execution_id="c", event_id="w", node_id="m", outcome=Outcome.SUCCEEDED)
+    load_reads(
+        engine,
+        steps_read(failed, done, execution_id="c"),
+        steps_read(event(execution_id="b"), execution_id="b"),
+        structs.replace(steps_read(execution_id="a"), again_after=MINUTE),
+        at=LATER,
+    )
+    assert rows(
+        engine,
+        "SELECT execution_id, step_count, failed_step_count, steps_state, settled_at, _steps_tries, _steps_retry_at"
+        " FROM history.executions ORDER BY 1",
+    ) == [
+        ("a", 0, 0, "due", None, 1, LATER + MINUTE),
+        ("b", 1, 1, "due", None, 0, None),
+        ("c", 2, 1, "read", LATER, 0, None),
+    ]
+
+
+def test_an_execution_that_another_process_changes_while_its_steps_are_written_stays_due(
+    engine: Engine,
+) -> None:
+    write(engine, ended())
+    late = threading.Thread(target=steps, args=(engine, event()), kwargs={"at": LATER})
+    with engine.begin() as db:
+        load_executions(db, [ENCODER.execution(ended(message="later"))], reading(NOW + HOUR))
+        late.start()
+        with engine.connect() as other:
+            while not other.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one():
+                pass
+    late.join()
+    assert one(engine, "SELECT message, steps_state, settled_at, step_count FROM history.executions") == (
+        "later",
+        "due",
+        None,
+        1,
+    )
