@@ -84,7 +84,7 @@ class Bench:
 
     def _compare(self) -> None:
         for _ in range(self._scale.rounds):
-            compare(self._size, CONCURRENCY, self._contestants, self._note)
+            compare(self._size, CONCURRENCY, self._contestants, self._note, self._give_up)
 
     def _polls(self) -> None:
         for workflows in self._scale.workflows:
@@ -109,6 +109,9 @@ class Bench:
     def _note(self, contestant: str, job: str, size: Size, taken: Taken) -> None:
         told = {"contestant": contestant, "job": job, "executions": size.executions, **asdict(taken)}
         self._keep("runs", told)
+
+    def _give_up(self, contestant: str, said: str) -> None:
+        self._keep("broken", {"contestant": contestant, "said": said})
 
     def _look(self, size: Size, answers: list[Answered]) -> None:
         for each in answers:

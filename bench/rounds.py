@@ -13,12 +13,15 @@ from pathlib import Path
 import psycopg
 
 from bench.field import FETCH, LOAD, MIGRATE, SYNCER, Contestant
-from bench.trial import FIRST, Taken, trial
+from bench.trial import FIRST, Broken, Taken, trial
 from bench.views import Answered, asked
 from bench.world import Size
 
 Note = Callable[[str, str, Size, Taken], None]
 """Takes the names of contestant and job, how much was copied, and what that took."""
+
+GiveUp = Callable[[str, str], None]
+"""Takes the name of a contestant that broke, and what it said."""
 
 Look = Callable[[Size, list[Answered]], None]
 """Takes how much the views were asked of, and how they answered."""
@@ -31,13 +34,21 @@ FAR = "first copy, 30 ms away"
 FAR_MS, FAR_CONCURRENCY = 30.0, 64
 
 
-def compare(size: Size, concurrency: int, contestants: Sequence[Contestant], note: Note) -> None:
-    """One round. COPY loads what syncer has copied in it, so without syncer there is none."""
+def compare(
+    size: Size, concurrency: int, contestants: Sequence[Contestant], note: Note, give_up: GiveUp
+) -> None:
+    """One round; of one that breaks the rest is left out. COPY loads what syncer has copied in it, so without syncer
+    there is none."""
     with trial(size, concurrency) as tried:
         note(FETCH.name, FIRST, size, tried.measured(FETCH))
     with tempfile.TemporaryDirectory(prefix="bench-rows-") as rows:
         for contestant in contestants:
-            _jobs(size, concurrency, contestant, note, Path(rows))
+            try:
+                _jobs(size, concurrency, contestant, note, Path(rows))
+            except Broken as broken:
+                if contestant is SYNCER:
+                    raise
+                give_up(contestant.name, str(broken))
         if SYNCER in contestants:
             _load(size, concurrency, note, Path(rows))
 

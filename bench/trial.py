@@ -48,6 +48,10 @@ class Taken:
     verdict: Mapping[str, Verdict] | None
 
 
+class Broken(SystemExit):
+    """A command that is measured ended with an error; the text says which and how."""
+
+
 class Upstream:
     """The upstream's process, steered from here."""
 
@@ -162,7 +166,7 @@ class Trial:
             )
         used = json.loads(file.read_text())
         if used["code"]:
-            raise SystemExit(f"{' '.join(command)} ended with {used['code']}:\n{self.said()}")
+            raise Broken(f"{' '.join(command)} ended with {used['code']}:\n{self.said()}")
         return used
 
     def verdict(self, contestant: Contestant) -> Mapping[str, Verdict] | None:
@@ -178,10 +182,8 @@ class Trial:
 @contextmanager
 def trial(size: Size, concurrency: int, latency_ms: float = 0.0) -> Iterator[Trial]:
     """Everything new."""
-    for folder in ("syncer", "bench"):
-        compileall.compile_dir(
-            ROOT / folder, quiet=1
-        )  # as what is installed is: some environments keep no bytecode
+    for folder in ("syncer", "bench"):  # as what is installed is: some environments keep no bytecode
+        compileall.compile_dir(ROOT / folder, quiet=1)
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
         new_warehouse() as warehouse,

@@ -6,17 +6,22 @@ import asyncio
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from bench import rounds
 from bench.economy import allowed
+from bench.field import DLT, PLAIN, Contestant
 from bench.figures import Results
 from bench.packed import Packed
 from bench.report import DOCUMENT, PUBLISHED, Table, filled, markdown
+from bench.trial import Broken
 from bench.truth import write_truth
 from bench.upstream import Prepared, Upstream, Wire
 from bench.world import Size, Tenant
@@ -174,6 +179,22 @@ def test_a_command_is_not_charged_with_the_memory_of_who_starts_it(tmp_path: Pat
     assert told["code"] == 3
     assert told["peak_kb"] << 10 < len(ballast) // 3
     assert 0 < told["cpu"] <= told["wall"] * 2
+
+
+def test_a_contestant_that_breaks_is_told_of_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[Contestant] = []
+    broken: list[tuple[str, str]] = []
+
+    def jobs(_size: Size, _concurrency: int, contestant: Contestant, _note: object, _rows: Path) -> None:
+        if contestant is DLT:
+            raise Broken("it said why")
+        ran.append(contestant)
+
+    monkeypatch.setattr(rounds, "_jobs", jobs)
+    monkeypatch.setattr(rounds, "trial", lambda *_: nullcontext(SimpleNamespace(measured=lambda *_: None)))
+    rounds.compare(SMALL, 1, [DLT, PLAIN], lambda *_: None, lambda *told: broken.append(told))
+    assert ran == [PLAIN]
+    assert broken == [(DLT.name, "it said why")]
 
 
 def test_what_a_limit_allows_is_what_is_left_by_quiet_hours() -> None:
