@@ -71,7 +71,7 @@ def first_copies(axes: Axes, results: Results) -> None:
     axes.barh(names, client, color=[OURS if name == "syncer" else THEIRS for name in names])
     pale = [OURS_LIGHT if name == "syncer" else THEIRS_LIGHT for name in names]
     axes.barh(names, postgres, left=client, color=pale)
-    label(axes, [one + other for one, other in zip(client, postgres, strict=True)], "{:.1f}")
+    label(axes, [one + other for one, other in zip(client, postgres, strict=True)], "{:.1f}".format)
     axes.set_title(f"First copy of {results.executions:,}: ms of processor for each execution")
     axes.set_xlabel("dark: its own processes; light: PostgreSQL")
 
@@ -87,10 +87,10 @@ def polls(axes: Axes, results: Results, job: str) -> None:
         untruths.append(0)
     axes.barh(names, seconds, color=[OURS if name.startswith("syncer") else THEIRS for name in names])
     axes.set_xscale("log")
-    axes.set_xlim(min(seconds) / 3, max(seconds) * 12)
+    axes.set_xlim(min(seconds) / 3, max(seconds) * 60)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("")
-    label(axes, seconds, "{:.2g}")
+    label(axes, seconds, lambda length: f"{length:.0f}" if length >= 10 else f"{length:.2g}")
     for at, rows in enumerate(untruths):
         told = f"{rows:,} rows untrue" if rows else "true"
         axes.text(0.99, at, told, color=BAD if rows else OURS, transform=axes.get_yaxis_transform(), **RIGHT)
@@ -121,12 +121,10 @@ def growth(axes: Axes, results: Results) -> None:
     axes.set_title("syncer, as the work grows")
 
 
-def label(axes: Axes, lengths: list[float], form: str) -> None:
+def label(axes: Axes, lengths: list[float], form: Callable[[float], str]) -> None:
     """The figure at the end of each bar."""
     for at, length in enumerate(lengths):
-        axes.annotate(
-            form.format(length), (length, at), xytext=(3, 0), textcoords="offset points", va="center"
-        )
+        axes.annotate(form(length), (length, at), xytext=(3, 0), textcoords="offset points", va="center")
 
 
 def draw(results: Results) -> Figure:
