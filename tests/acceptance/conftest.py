@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -69,6 +70,8 @@ class Configuration:
         }
         new = self.file.with_suffix(".new")
         new.write_text("\n".join(_table(name, keys) for name, keys in tables.items()))
+        if self.file.exists():
+            shutil.copymode(self.file, new)
         new.replace(self.file)
 
 
