@@ -88,7 +88,7 @@ class Transport:
         response = await line.handle_async_request(
             httpcore.Request(
                 request.method,
-                httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+                _address(url),
                 headers=request.headers.raw,
                 content=request.stream,
                 extensions=self._extensions,
@@ -96,11 +96,10 @@ class Transport:
         )
         status, headers = response.status, _headers(response.headers)
         try:
-            place = place_of(url)
             if status < 400:
-                return Answer(status, headers, await _read(response, headers, self._limit, place))
+                return Answer(status, headers, await _read(response, headers, self._limit, url))
             try:
-                return Answer(status, headers, await _read(response, headers, ERROR_BYTES, place))
+                return Answer(status, headers, await _read(response, headers, ERROR_BYTES, url))
             except TooLarge:
                 return Answer(status, headers, b"")
         finally:
@@ -157,15 +156,18 @@ class _Tunnel:
         await self._pool.aclose()
 
     def _new(self) -> httpcore.AsyncHTTPProxy:
-        url = self._proxy.url
         return httpcore.AsyncHTTPProxy(
-            httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+            _address(self._proxy.url),
             proxy_auth=self._proxy.raw_auth,
             ssl_context=self._context,
-            proxy_ssl_context=self._context if url.scheme == "https" else None,
+            proxy_ssl_context=self._context if self._proxy.url.scheme == "https" else None,
             max_connections=1,
             keepalive_expiry=KEPT_FOR,
         )
+
+
+def _address(url: httpx.URL) -> httpcore.URL:
+    return httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
 
 
 def _proxy(connection: Connection) -> httpx.Proxy | None:
@@ -197,7 +199,7 @@ def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return headers
 
 
-async def _read(response: httpcore.Response, headers: Headers, limit: int, place: str) -> bytes:
+async def _read(response: httpcore.Response, headers: Headers, limit: int, url: httpx.URL) -> bytes:
     inflater = _inflater(headers.get("content-encoding", ""))
     chunks: list[bytes] = []
     size, came = 0, False
@@ -207,7 +209,7 @@ async def _read(response: httpcore.Response, headers: Headers, limit: int, place
         size += len(chunk)
         if size > limit:
             raise TooLarge(
-                f"{place} sent an answer of more than {limit} bytes",
+                f"{place_of(url)} sent an answer of more than {limit} bytes",
                 "raise max_response_bytes if such answers are wanted whole",
             )
         chunks.append(chunk)
