@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import Struct, structs
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select, update
+from sqlalchemy import Column, ColumnElement, Connection, and_, bindparam, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from syncer.errors import LeaseLost
@@ -43,13 +43,14 @@ class Lease(Struct, frozen=True):
     version: int
 
 
-_IS_OURS = and_(
-    *(
-        column == bindparam(f"our_{column.name}")
-        for column in (*leases.primary_key.columns, leases.c.owner, leases.c.version)
-    )
-)
-# Put together once, because every commit begins with it.
+def _is(*columns: Column[Any]) -> ColumnElement[bool]:
+    return and_(*(column == bindparam(f"our_{column.name}") for column in columns))
+
+
+# Put together once, because every commit begins with one of them.
+_OWNER = select(leases.c.owner).where(_is(*leases.primary_key.columns))
+_IS_OURS = _is(*leases.primary_key.columns, leases.c.owner, leases.c.version)
+_RELEASE = update(leases).where(_IS_OURS).values(owner=None, until=None)
 _RENEW = (
     update(leases)
     .where(_IS_OURS)
@@ -72,7 +73,7 @@ def acquire(db: Connection, key: LeaseKey, owner: str, held: Container[LeaseKey]
     `held` are the leases that the owner knows to hold. One in its name that is not among them was left behind when
     the warehouse went away, and is as good as free.
     """
-    holder = db.scalar(select(leases.c.owner).where(_is(key)))
+    holder = db.scalar(_OWNER, _our(key))
     statement = insert(leases).values(
         connection_id=key.connection_id,
         stream=key.stream,
@@ -111,7 +112,7 @@ def fence(db: Connection, lease: Lease) -> datetime:
 
 def release(db: Connection, lease: Lease) -> None:
     """Give the lease back if it is still ours."""
-    db.execute(update(leases).where(_IS_OURS).values(owner=None, until=None), _ours(lease))
+    db.execute(_RELEASE, _ours(lease))
 
 
 def is_dead(owner: str) -> bool:
@@ -141,15 +142,9 @@ def _started(process: int) -> str | None:
     return None if state == "Z" else fields[18]
 
 
+def _our(key: LeaseKey) -> dict[str, Any]:
+    return {f"our_{name}": value for name, value in structs.asdict(key).items()}
+
+
 def _ours(lease: Lease) -> dict[str, Any]:
-    values = {**structs.asdict(lease.key), "owner": lease.owner, "version": lease.version}
-    return {f"our_{name}": value for name, value in values.items()}
-
-
-def _is(key: LeaseKey) -> ColumnElement[bool]:
-    return and_(
-        leases.c.connection_id == key.connection_id,
-        leases.c.stream == key.stream,
-        leases.c.partition == key.partition,
-        leases.c.lane == key.lane,
-    )
+    return {**_our(lease.key), "our_owner": lease.owner, "our_version": lease.version}
