@@ -124,8 +124,8 @@ def check_version(made: Engine) -> None:
 
 def is_behind(made: Engine) -> bool:
     """Whether `migrate` has something to do: there is no schema, or that of an earlier version."""
-    found = current(made)
-    return found != head() and (found is None or found in _revisions())
+    found, known = current(made), _revisions()
+    return found is None or found in known[:-1]
 
 
 def _refuse_newer(found: str | None) -> None:
