@@ -21,7 +21,8 @@ import sys
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -123,16 +124,24 @@ def invented(executions: int, payload: int) -> Simulator:
     return simulator
 
 
-def measured(simulator: Simulator, keys: Mapping[str, object]) -> Cost:
-    """Copy everything once into a new server."""
-    simulator.fault = counted = Counted()
+@contextmanager
+def copying(
+    simulator: Simulator, keys: Mapping[str, object]
+) -> Iterator[tuple[dict[str, str], psycopg.Connection]]:
+    """The environment of commands that copy it into a new server, and a connection to that."""
     with (
         tempfile.TemporaryDirectory(prefix="sizing-") as folder,
         simulator.serve() as url,
         new_warehouse() as warehouse,
         psycopg.connect(warehouse.url, autocommit=True) as db,
     ):
-        environment = configured(Path(folder), warehouse.url, simulator, url, keys)
+        yield configured(Path(folder), warehouse.url, simulator, url, keys), db
+
+
+def measured(simulator: Simulator, keys: Mapping[str, object]) -> Cost:
+    """Copy everything once into a new server."""
+    simulator.fault = counted = Counted()
+    with copying(simulator, keys) as (environment, db):
         run(environment, "migrate")
         before = amount(db, "SELECT pg_current_wal_lsn() - '0/0'::pg_lsn")
         report, usage = run(environment, "sync", "--json")
@@ -152,13 +161,7 @@ def measured(simulator: Simulator, keys: Mapping[str, object]) -> Cost:
 def follow_live(executions: int, limit: int) -> None:
     """Let the service follow a live source, and tell what it asked for and what it had left at the end."""
     simulator = Simulator(Outline(workflows=WORKFLOWS, executions=20, steps=STEPS, running=0, failing=0))
-    with (
-        tempfile.TemporaryDirectory(prefix="sizing-") as folder,
-        simulator.serve() as url,
-        new_warehouse() as warehouse,
-        psycopg.connect(warehouse.url, autocommit=True) as db,
-    ):
-        environment = configured(Path(folder), warehouse.url, simulator, url, LIVED)
+    with copying(simulator, LIVED) as (environment, db):
         run(environment, "sync")
         simulator.switches = replace(simulator.switches, rate_limit=limit, rate_window=60 * MINUTE)
         simulator.clear_requests()
