@@ -1,7 +1,7 @@
-"""The one way asynchronous code reaches the warehouse: a thread and a connection of its own, a transaction a call.
+"""The one way asynchronous code reaches the warehouse: a transaction a call, one at a time.
 
-What runs here must not make requests: no transaction is ever open while the source is waited for. Deadlocks and
-serialization failures are tried again whole.
+What is called is synchronous, and gives way to the loop wherever it waits for PostgreSQL. It must not make requests: no
+transaction is ever open while the source is waited for. Deadlocks and serialization failures are tried again whole.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 import psycopg
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.util.concurrency import greenlet_spawn
 
 from syncer.errors import WarehouseError
 from syncer.warehouse import explain
@@ -32,7 +34,9 @@ class Writer:
     def __init__(self, engine: Engine, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
         self._monotonic = monotonic
+        # To take a connection may last: others have their turn, or the server is away.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="warehouse")
+        self._turn = asyncio.Lock()
         self._anchor: tuple[datetime, float] | None = None
 
     async def run(self, work: Callable[[Connection], T]) -> T:
@@ -40,7 +44,10 @@ class Writer:
 
         Raises WarehouseError when PostgreSQL is away or refuses; other errors come as they are.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
+        await self._turn.acquire()
+        transaction = asyncio.create_task(self._transact(work))
+        transaction.add_done_callback(lambda _: self._turn.release())
+        return await asyncio.shield(transaction)  # who is stopped must not cut short what is being committed
 
     async def start(self) -> None:
         """Reach the warehouse and learn its time."""
@@ -53,9 +60,10 @@ class Writer:
         said, at = self._anchor
         return said + timedelta(seconds=self._monotonic() - at)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Wait for the work at hand and give the thread back."""
-        self._thread.shutdown(wait=True)
+        async with self._turn:
+            self._thread.shutdown()
 
     def _clock(self, db: Connection) -> tuple[datetime, float]:
         """The database's time, and when it was asked for."""
@@ -65,13 +73,13 @@ class Writer:
             raise WarehouseError("the warehouse does not tell the time")
         return now, before
 
-    def _transact(self, work: Callable[[Connection], T]) -> T:
+    async def _transact(self, work: Callable[[Connection], T]) -> T:
+        connect = partial(asyncio.get_running_loop().run_in_executor, self._thread, self._engine.connect)
         tries = 0
         while True:
             tries += 1
             try:
-                with self._engine.begin() as db:
-                    return work(db)
+                return await greenlet_spawn(in_transaction, await connect(), work)
             except (DBAPIError, psycopg.Error) as error:
                 original = error.orig if isinstance(error, DBAPIError) else error
                 if isinstance(original, _AGAIN) and tries < _TRIES:
@@ -79,3 +87,9 @@ class Writer:
                 if original is not None and (mapped := explain(original, self._engine.url)) is not None:
                     raise mapped from error
                 raise
+
+
+def in_transaction(db: Connection, work: Callable[[Connection], T]) -> T:
+    """Commit what `work(db)` does, return what it returns, and give the connection back."""
+    with db, db.begin():
+        return work(db)

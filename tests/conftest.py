@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine
 
 from syncer.embedded import Programs
 from tests import nursery as nurseries
@@ -116,9 +116,9 @@ def database_url(server: Server, migrated_template: str) -> Iterator[str]:
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
-    engine = create_engine(
-        urlsplit(database_url)._replace(scheme="postgresql+psycopg").geturl(), pool_pre_ping=True
-    )
+    from syncer.warehouse import engine as reach
+
+    engine = reach(database_url)
     yield engine
     engine.dispose()
 

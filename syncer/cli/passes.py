@@ -97,9 +97,9 @@ class Pass(Generic[T]):
             structlog.get_logger().debug("unexpected", connection=self.name, exc_info=True)
             self.report.error = unexpected(error).at(connection=self.name)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Wait for the transaction at hand."""
-        self._writer.close()
+        await self._writer.close()
 
     async def _begin_run(self) -> None:
         if command := self._command:
@@ -141,7 +141,7 @@ async def _conduct(
         async with showing(passes):
             await asyncio.gather(*tasks)
         for each in passes:
-            each.close()
+            await each.close()
     return passes, stop
 
 

@@ -121,7 +121,7 @@ async def _count(
             await would_purge(writer, name, before, payloads_only=payloads_only) for name in names
         ]
     finally:
-        writer.close()
+        await writer.close()
 
 
 async def _purge(
@@ -135,7 +135,7 @@ async def _purge(
             await purge(writer, each, before, payloads_only=payloads_only)
         return purged
     finally:
-        writer.close()
+        await writer.close()
 
 
 def _confirmed(counted: Sequence[Purged], before: datetime) -> bool:

@@ -7,6 +7,7 @@ holds a token or a body.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -104,6 +105,9 @@ class Client:
         self._session = Session(self._obtain, gate.clock) if manners.token_request() else None
         self._date: tuple[str, datetime, float] | None = None
         self._bare_limits = 0
+        # Answers are parsed one by one, and between two of them whatever else waits for the loop has its turn: a
+        # transaction would have to sit through all that came in the meantime, at each of its statements.
+        self._turn = asyncio.Lock()
 
     async def get(self, path: str, query: Query = (), *, endpoint: str, parse: Callable[[bytes], T]) -> T:
         """Read the body that stands at the path (see `read`)."""
@@ -177,7 +181,9 @@ class Client:
             if answer.status == 401:
                 raise _Unauthorized(held)
             self._judge(answer, endpoint)
-        return self._parsed(answer, endpoint, parse)
+        async with self._turn:
+            await asyncio.sleep(0)
+            return self._parsed(answer, endpoint, parse)
 
     async def _obtain(self) -> Token:
         self.gate.check()

@@ -127,7 +127,7 @@ class Tenant(Struct, frozen=True, kw_only=True):
     async def close(self) -> None:
         """Give the source's connections back, and wait for the transaction at hand."""
         await self.source.close()
-        self.writer.close()
+        await self.writer.close()
 
 
 class Session:

@@ -117,7 +117,7 @@ class _Committer:
     def __init__(self, session: Session, lease: Lease) -> None:
         self._session = session
         self._lease = lease
-        self._results: asyncio.Queue[StepsRead | None] = asyncio.Queue(maxsize=BUNDLE // 2)
+        self._results: asyncio.Queue[StepsRead | None] = asyncio.Queue(maxsize=BUNDLE)
         self._error: Exception | None = None
 
     @property

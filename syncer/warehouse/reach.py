@@ -6,16 +6,18 @@ Invariant: no text that leaves here holds the password. Must not know what is in
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import psycopg
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Dialect, Engine, create_engine, event, make_url
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from syncer.errors import ConfigError, WarehouseError
+from syncer.warehouse.waiting import Connection
 
 _DRIVER = "postgresql+psycopg"
 # A server that vanished without a word is noticed within a minute, not after the two hours of the system's defaults.
@@ -140,6 +142,7 @@ def engine(url: str) -> Engine:
             **_KEEPALIVES,
         },
     )
+    event.listen(made, "do_connect", _connect)
     event.listen(made, "connect", _agree)
     event.listen(made, "handle_error", _translate)
     return made
@@ -156,6 +159,12 @@ def _address(url: str) -> URL:
             "write it like postgresql://user:password@host:5432/database",
         )
     return parsed.set(drivername=_DRIVER)
+
+
+def _connect(
+    _dialect: Dialect, _entry: ConnectionPoolEntry, positional: Sequence[Any], named: Mapping[str, Any]
+) -> DBAPIConnection:
+    return cast("DBAPIConnection", Connection.connect(*positional, **named))
 
 
 def _agree(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:

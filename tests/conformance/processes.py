@@ -24,7 +24,7 @@ from syncer.errors import ContractError, RateLimited, Stopped, TransientError
 from syncer.http import Clock, Gate
 from syncer.sources import Source
 from syncer.sync import Report, Session, Tenant, backfill, history, poll, recent_steps, sync
-from syncer.writer import Writer
+from syncer.writer import Writer, in_transaction
 from tests.conformance.living import LivingWorld
 from tests.conformance.toys import Toy
 from tests.passes import settings
@@ -260,7 +260,7 @@ class _Writer(Writer):
             self._process.committing(db)
             return result
 
-        result = self._transact(whole)
+        result = in_transaction(self._engine.connect(), whole)
         self._process.committed()
         return result
 

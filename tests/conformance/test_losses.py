@@ -441,7 +441,7 @@ def test_steps_put_aside_are_resolved_when_they_land(bench: ToyBench, world: Wor
 
 
 def test_work_whose_lease_was_taken_lands_nothing_and_asks_no_more(bench: ToyBench, world: World) -> None:
-    world.fill(60)
+    world.fill(200)
     source = Ascending(world)
     bench.run(source, steps=False)
     with bench.engine.begin() as db:
@@ -464,7 +464,7 @@ def test_work_whose_lease_was_taken_lands_nothing_and_asks_no_more(bench: ToyBen
         return session.report
 
     bench.run(source, steps_alone)
-    assert world.requests.count("steps") < 90
+    assert world.requests.count("steps") < 150
     read = bench.value("SELECT count(*) FROM history.executions WHERE steps_state = 'read'")
     assert read < 30
 

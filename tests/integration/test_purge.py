@@ -67,7 +67,7 @@ def run(bench: FlowBench, before: datetime | None = None, *, payloads_only: bool
         try:
             await purge(writer, done, before or writer.now() - AGE, payloads_only=payloads_only)
         finally:
-            writer.close()
+            await writer.close()
         return done
 
     return asyncio.run(work())
@@ -137,7 +137,7 @@ def test_what_would_go_is_what_goes(bench: FlowBench) -> None:
         try:
             return await would_purge(writer, "flow", writer.now() - AGE, payloads_only=False)
         finally:
-            writer.close()
+            await writer.close()
 
     assert asyncio.run(count()) == run(bench)
 
