@@ -8,12 +8,14 @@ Knows nothing of payloads, records or secrets.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from enum import Enum
-from itertools import accumulate
+from itertools import accumulate, chain
 
 import msgspec
 
 from syncer.decode import scan
+from syncer.decode.needles import Needles
 
 DEEPEST = 512
 MOST_DIGITS = 100
@@ -43,11 +45,11 @@ _BAD_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 # In this form every number that is out of bounds has many zeros in a row, or some after an e; so have many hexadecimal
 # ids, hence a second look. To translate and to search costs a quarter of a regular expression.
 _FORM = bytes.maketrans(b"123456789.+-E", b"000000000000e")
-_EXPONENT = b"0e000"
+_EXPONENTS = Needles([b"0e000"])
 # More than half of the digits a number may have: there may be a point among them.
 _RUN = b"0" * (MOST_DIGITS // 2 + 1)
 _BEFORE_A_NUMBER = b"[:,"
-_A_NUMBER = re.compile(scan.NUMBER)
+_A_NUMBER = re.compile(rb"[ \t\n\r]*+(" + scan.NUMBER + rb")")
 
 _STRINGS = re.compile(scan.STRING)
 _PART = re.compile(rb"(" + scan.STRING + rb")|" + scan.NOT_FINITE + rb"|(" + scan.NUMBER + rb")")
@@ -127,23 +129,25 @@ def _too_much(raw: bytes) -> bool:
 def _has_long_number(raw: bytes) -> bool:
     """Whether a number may be out of bounds; in a string, what looks like one after a colon or comma counts, too."""
     form = raw.translate(_FORM)
-    for shape in (_EXPONENT, _RUN):
-        at = form.find(shape)
-        while at >= 0:
-            if _may_be_unfit(raw, at):
-                return True
-            at = form.find(shape, at + len(shape))
-    return False
+    return any(_may_be_unfit(raw, at) for at in chain(_EXPONENTS.places(form), _runs(form)))
+
+
+def _runs(form: bytes) -> Iterator[int]:
+    """Where many digits stand in a row."""
+    at = form.find(_RUN)
+    while at >= 0:
+        yield at
+        at = form.find(_RUN, at + len(_RUN))
 
 
 def _may_be_unfit(raw: bytes, at: int) -> bool:
     """Whether a number with a digit at this place is out of bounds: it follows what a value follows in JSON."""
     start = max(0, at - MOST_DIGITS)
-    before = raw[start : at + 1].rstrip(b"-.0123456789")
-    if before.rstrip(b" \t\n\r")[-1:] not in _BEFORE_A_NUMBER:
+    before = raw[start : at + 1].rstrip(b"-.0123456789 \t\n\r")
+    if before[-1:] not in _BEFORE_A_NUMBER:
         return False
     number = _A_NUMBER.match(raw, start + len(before))
-    return not before or number is None or not _fits(number[0])
+    return not before or number is None or not _fits(number[1])
 
 
 def mended(raw: bytes) -> bytes:

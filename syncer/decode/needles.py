@@ -31,10 +31,19 @@ class Needles:
             at = start
             yield part
 
+    def places(self, text: bytes) -> Iterable[int]:
+        """Where one of them begins, in order; now and then one twice, none of two that overlap."""
+        if len(text) <= _PIECE:
+            return [start for _, start, _ in self._search(text)]
+        return (at + start for at, piece in self._pieces(text) for _, start, _ in self._search(piece))
+
     def occur_in(self, text: bytes) -> bool:
         """Whether one of them is a part of the text."""
         if len(text) <= _PIECE:
             return bool(self._search(text))
+        return any(self._search(piece) for _, piece in self._pieces(text))
+
+    def _pieces(self, text: bytes) -> Iterator[tuple[int, memoryview]]:
+        """With the place of each; what lies across an end is in one of them whole."""
         view = memoryview(text)
-        starts = range(0, len(text), _PIECE)
-        return any(self._search(view[at : at + _PIECE + self._overlap]) for at in starts)
+        return ((at, view[at : at + _PIECE + self._overlap]) for at in range(0, len(text), _PIECE))

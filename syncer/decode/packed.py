@@ -13,6 +13,8 @@ import re
 import zlib
 from collections.abc import Iterator
 
+from isal import isal_zlib
+
 from syncer.decode.needles import Needles
 
 GZIP = b"\x1f\x8b\x08"
@@ -57,13 +59,13 @@ def is_packed(data: bytes) -> bool:
 def inflate(data: bytes, limit: int) -> bytes:
     """All of it, members of a concatenated gzip file included. OverflowError when it is more than `limit`;
     ValueError when it does not inflate to its end, which must be the end of the data as well."""
-    stream = zlib.decompressobj(_EITHER)
+    stream = isal_zlib.decompressobj(_EITHER)
     try:
         found = stream.decompress(data, limit + 1)
         if stream.unused_data and data.startswith(GZIP):
             del found
             return _members(data, limit)
-    except (zlib.error, OSError, EOFError):
+    except (isal_zlib.error, zlib.error, OSError, EOFError):  # type: ignore[misc]  # isal's stubs take it for a value
         raise ValueError("it does not inflate to its end") from None
     if len(found) > limit:
         raise OverflowError("it inflates beyond the limit")
