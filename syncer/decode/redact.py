@@ -271,10 +271,10 @@ class Redactor:
 
     def _suspects(self, node: Any) -> Iterable[Any]:
         """The keys of an object, or the indexes of an array, whose values have to be looked at: all where they are
-        parsed, else those in which an entry occurs, or something packed. All are searched at once."""
+        parsed, the only one, else those in which an entry occurs, or something packed. All are searched at once."""
         is_object = type(node) is dict
         keys, values = ([*node], node.values()) if is_object else (range(len(node)), node)
-        if {*map(type, values)} != {msgspec.Raw}:
+        if len(node) == 1 or {*map(type, values)} != {msgspec.Raw}:
             return keys
         text = _BETWEEN.join(values)
         if has_escape(text) or len(text) > _LEVEL_BY_LEVEL:
