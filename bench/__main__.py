@@ -27,9 +27,9 @@ from bench.service import connections, quiet_polls
 from bench.stages import stages
 from bench.trial import Taken
 from bench.views import Answered
+from bench.warehouse import programs
 from bench.world import Size
 from syncer import __version__
-from syncer.embedded import installed_programs
 
 RESULTS = ROOT / "build" / "bench" / "results.json"
 
@@ -133,7 +133,7 @@ def about(scale: Scale) -> Record:
         "processor": f"{os.cpu_count()} x {model or platform.machine()}",
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "postgresql": installed_programs()[0].version,
+        "postgresql": programs().version,
         "syncer": __version__,
         **{name: locked(file, name) for file, name in OTHERS},
         "size": asdict(Size(executions=scale.executions)),

@@ -6,17 +6,19 @@ Invariant: nothing is tuned; `fsync` and `synchronous_commit` are on.
 from __future__ import annotations
 
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import psycopg
 
 from bench.processes import cpu_seconds
-from syncer.embedded import EmbeddedServer
+from syncer.embedded import EmbeddedServer, Programs, installed_programs
 from syncer.embedded.server import CLUSTER
 
 ROWS_WRITTEN = r"""
@@ -82,13 +84,29 @@ class Warehouse:
         )
 
 
+@cache
+def programs() -> Programs:
+    """The newest PostgreSQL here that has lz4, as what people run has and the one from the package index has not; else
+    the newest."""
+    found = installed_programs()
+    return next(filter(_has_lz4, found), found[0])
+
+
+def _has_lz4(server: Programs) -> bool:
+    try:
+        told = subprocess.check_output([server.folder / "pg_config", "--configure"], text=True)
+    except OSError:
+        return False
+    return "--with-lz4" in told
+
+
 @contextmanager
 def new_warehouse() -> Iterator[Warehouse]:
     """A server that is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o711)  # as root the server runs as another account
-        server = EmbeddedServer(folder / "warehouse")
+        server = EmbeddedServer(folder / "warehouse", binaries=programs().folder)
         try:
             url = server.start()
             pid = int((server.home / CLUSTER / "postmaster.pid").read_text().split()[0])
