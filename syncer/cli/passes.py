@@ -25,7 +25,7 @@ from syncer.config import Connection
 from syncer.errors import Stopped, SyncerError, unexpected
 from syncer.http import Clock
 from syncer.state import runs
-from syncer.sync import Report, Session
+from syncer.sync import Report, Session, new_room
 
 T = TypeVar("T")
 
@@ -40,9 +40,15 @@ class Pass(Generic[T]):
     """
 
     def __init__(
-        self, connection: Connection, engine: Engine, *, command: str | None, deadline: datetime | None
+        self,
+        connection: Connection,
+        engine: Engine,
+        room: asyncio.Semaphore,
+        *,
+        command: str | None,
+        deadline: datetime | None,
     ) -> None:
-        self.tenant = open_tenant(connection, engine)
+        self.tenant = open_tenant(connection, engine, room)
         self.run_id = uuid4().hex[:12]
         self.result: T | None = None
         self.seconds = 0.0
@@ -133,7 +139,8 @@ async def _conduct(
     limit: timedelta | None,
 ) -> tuple[list[Pass[T]], Stop]:
     deadline = Clock().now() + limit if limit else None
-    passes: list[Pass[T]] = [Pass(each, engine, command=command, deadline=deadline) for each in connections]
+    make = partial(Pass[T], engine=engine, room=new_room(), command=command, deadline=deadline)
+    passes: list[Pass[T]] = [make(each) for each in connections]
     tasks = [asyncio.create_task(each.run(work)) for each in passes]
     with listening(partial(_stop, passes), partial(_abandon, tasks)) as stop:
         if limit:

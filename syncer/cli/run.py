@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from functools import partial
 
 import click
 import structlog
@@ -15,6 +16,7 @@ from syncer.cli.warehouse import open_warehouse
 from syncer.config import Settings
 from syncer.service import Service, Tools
 from syncer.service.web import serving
+from syncer.sync import new_room
 
 
 @click.command("run")
@@ -38,7 +40,9 @@ def command(app: App) -> int:
 
 async def _run(app: App, settings: Settings) -> Exit:
     tools = Tools(
-        load=lambda: app.settings(is_lenient=True), open_warehouse=open_warehouse, open_tenant=open_tenant
+        load=lambda: app.settings(is_lenient=True),
+        open_warehouse=open_warehouse,
+        open_tenant=partial(open_tenant, room=new_room()),
     )
     service = Service(settings, tools)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, service.reload)

@@ -39,7 +39,7 @@ from syncer.sync.executions import (
 )
 from syncer.sync.landing import Seen
 from syncer.sync.ledger import read_disputed, sync_history, sync_history_of_deleted
-from syncer.sync.session import Failure, Report, Session, Tenant
+from syncer.sync.session import Failure, Report, Session, Tenant, new_room
 from syncer.sync.steps import STEPS, Span, sync_steps
 from syncer.sync.workflows import is_chosen, sync_workflows
 
@@ -52,6 +52,7 @@ __all__ = [
     "backfill",
     "estimate",
     "history",
+    "new_room",
     "poll",
     "recent_steps",
     "sync",

@@ -59,6 +59,9 @@ BUSY_PAUSE = 1.0
 LONGEST_BUSY_PAUSE = 15.0
 """Seconds before what another process works on is tried again: the first time, and at most."""
 
+ROOM = 200
+"""Executions whose steps wait to be written, in all connections of a process: 100 KB each with payloads of 4 KB."""
+
 
 class Failure(Struct, frozen=True, kw_only=True):
     """One part of a pass that was not done, and why."""
@@ -111,8 +114,16 @@ class Report(Struct, kw_only=True):
         return "stopped" if self.stopped else "done" if self.is_complete else "partial"
 
 
+def new_room() -> asyncio.Semaphore:
+    """Room for the executions of a process whose steps wait to be written."""
+    return asyncio.Semaphore(ROOM)
+
+
 class Tenant(Struct, frozen=True, kw_only=True):
-    """One connection with what reads it, what writes it, and what says when; `noted_facts` stand in the warehouse."""
+    """One connection with what reads it, what writes it, and what says when; `noted_facts` stand in the warehouse.
+
+    `room` is for executions whose steps wait to be written; all tenants of a process share it.
+    """
 
     connection: Connection
     source: Source
@@ -121,6 +132,7 @@ class Tenant(Struct, frozen=True, kw_only=True):
     encoder: Encoder
     hints: Hints = field(default_factory=Hints)
     noted_facts: dict[str, str] = field(default_factory=dict)
+    room: asyncio.Semaphore = field(default_factory=new_room)
     owner: str = field(default_factory=leases.new_owner)
     held: set[LeaseKey] = field(default_factory=set)
 
@@ -145,6 +157,7 @@ class Session:
         self.gate = tenant.gate
         self.encoder = tenant.encoder
         self.hints = tenant.hints
+        self.room = tenant.room
         self._noted_facts = tenant.noted_facts
         self.report = Report(connection_id=self.name)
         self.chosen: frozenset[str] = frozenset()

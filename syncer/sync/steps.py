@@ -1,7 +1,8 @@
 """Steps: a to-do list in the executions table, worked off by several readers and one committer.
 
 Readers fetch, the committer writes bundles of executions; an execution's events, steps, payloads, counts and state
-land together. The queue between them is short, so that memory stays bounded and little is lost when the process is.
+land together. What waits between them is little, in all connections of a process together, so that memory stays bounded
+and little is lost when the process is.
 """
 
 from __future__ import annotations
@@ -117,6 +118,8 @@ class _Committer:
     def __init__(self, session: Session, lease: Lease) -> None:
         self._session = session
         self._lease = lease
+        self._room = session.room
+        self._held = 0
         self._results: asyncio.Queue[StepsRead | None] = asyncio.Queue(maxsize=BUNDLE)
         self._error: Exception | None = None
 
@@ -126,7 +129,9 @@ class _Committer:
         return self._error is not None
 
     async def take(self, read: StepsRead) -> None:
-        """Accept one execution's steps."""
+        """Accept one execution's steps, when there is room for them."""
+        await self._room.acquire()
+        self._held += 1
         await self._results.put(read)
 
     async def finish(self) -> None:
@@ -136,16 +141,26 @@ class _Committer:
     async def run(self) -> None:
         """Commit until `finish`; after an error only empty the queue, so that no reader hangs, and raise it."""
         is_last = False
-        while not is_last:
-            bundle = await self._bundle()
-            is_last = bundle[-1] is None
-            try:
-                if self._error is None:
-                    await self._commit([read for read in bundle if read is not None])
-            except Exception as error:  # noqa: BLE001 - kept for the readers and raised at the end
-                self._error = error
+        try:
+            while not is_last:
+                bundle = await self._bundle()
+                is_last = bundle[-1] is None
+                reads = [read for read in bundle if read is not None]
+                try:
+                    if self._error is None:
+                        await self._commit(reads)
+                except Exception as error:  # noqa: BLE001 - kept for the readers and raised at the end
+                    self._error = error
+                self._give_back(len(reads))
+        finally:
+            self._give_back(self._held)
         if self._error is not None:
             raise self._error
+
+    def _give_back(self, number: int) -> None:
+        self._held -= number
+        for _ in range(number):
+            self._room.release()
 
     async def _bundle(self) -> list[StepsRead | None]:
         """What the readers bring within GATHER, at most BUNDLE."""

@@ -21,19 +21,21 @@ T = TypeVar("T")
 _INTERVAL = 0.1
 """Seconds after which psycopg looks whether the socket was closed from here."""
 
+in_greenlet()  # what the first call sets up, two threads must not set up at once
+
 
 class Connection(psycopg.Connection[Any]):
     """Every statement, COPY and commit of psycopg's goes through `wait`."""
 
-    def wait(self, gen: PQGen[T], interval: float = _INTERVAL, timeout: float | None = None) -> T:
-        """Drive what talks to the server to its end, and return what it returns."""
-        if timeout is not None or not in_greenlet():
-            return super().wait(gen, interval, timeout)
+    def wait(self, gen: PQGen[T], *bounds: Any, **named_bounds: Any) -> T:
+        """Drive what talks to the server to its end, and return what it returns; within bounds, it is psycopg's own."""
+        if bounds or named_bounds or not in_greenlet():
+            return super().wait(gen, *bounds, **named_bounds)
         try:
-            return await_(wait_async(gen, self.pgconn.socket, interval))
+            return await_(wait_async(gen, self.pgconn.socket, _INTERVAL))
         except CancelledError:
             # The loop ends before the statement does: what it left behind must be over before anything else is asked.
             self.cancel_safe()
             with suppress(psycopg.errors.QueryCanceled):
-                super().wait(gen, interval)
+                super().wait(gen)
             raise
