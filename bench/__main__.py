@@ -111,7 +111,8 @@ class Bench:
         self._keep("runs", told)
 
     def _give_up(self, contestant: str, said: str) -> None:
-        self._keep("broken", {"contestant": contestant, "said": said})
+        self._keep("broken", {"contestant": contestant})  # its words hold paths, and the file is published
+        console.print(said, markup=False, highlight=False)
 
     def _look(self, size: Size, answers: list[Answered]) -> None:
         for each in answers:

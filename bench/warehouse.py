@@ -19,6 +19,7 @@ import psycopg
 
 from bench.processes import cpu_seconds
 from syncer.embedded import EmbeddedServer, Programs, installed_programs
+from syncer.embedded.programs import choose_programs
 from syncer.embedded.server import CLUSTER
 
 ROWS_WRITTEN = r"""
@@ -88,8 +89,7 @@ class Warehouse:
 def programs() -> Programs:
     """The newest PostgreSQL here that has lz4, as what people run has and the one from the package index has not; else
     the newest."""
-    found = installed_programs()
-    return next(filter(_has_lz4, found), found[0])
+    return next(filter(_has_lz4, installed_programs()), None) or choose_programs(None, None)
 
 
 def _has_lz4(server: Programs) -> bool:
