@@ -16,7 +16,7 @@ from syncer.decode.redact import Redactor
 from syncer.encode import Encoder
 from syncer.http import Clock, Gate
 from syncer.sources import Source
-from syncer.sync import Report, Session, Tenant, sync
+from syncer.sync import Report, Session, Tenant, new_room, sync
 from syncer.writer import Writer
 
 HISTORY = (
@@ -102,6 +102,7 @@ class Bench:
             gate=gate,
             writer=writer,
             encoder=Encoder(Redactor(connection.redact_keys)),
+            room=new_room(),
         )
         try:
             yield tenant

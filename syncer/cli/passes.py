@@ -139,8 +139,10 @@ async def _conduct(
     limit: timedelta | None,
 ) -> tuple[list[Pass[T]], Stop]:
     deadline = Clock().now() + limit if limit else None
-    make = partial(Pass[T], engine=engine, room=new_room(), command=command, deadline=deadline)
-    passes: list[Pass[T]] = [make(each) for each in connections]
+    room = new_room()
+    passes: list[Pass[T]] = [
+        Pass(each, engine, room, command=command, deadline=deadline) for each in connections
+    ]
     tasks = [asyncio.create_task(each.run(work)) for each in passes]
     with listening(partial(_stop, passes), partial(_abandon, tasks)) as stop:
         if limit:

@@ -17,7 +17,7 @@ from syncer.config import Connection, PlatformSpec
 from syncer.decode.redact import Redactor
 from syncer.encode import Encoder
 from syncer.http import Clock, Gate
-from syncer.sync import Tenant, new_room
+from syncer.sync import Tenant
 from syncer.writer import Writer
 
 
@@ -28,7 +28,7 @@ def platforms() -> Mapping[str, PlatformSpec]:
     return {name: module.PLATFORM for name, module in modules.items() if hasattr(module, "PLATFORM")}
 
 
-def open_tenant(connection: Connection, engine: Engine, room: Semaphore | None = None) -> Tenant:
+def open_tenant(connection: Connection, engine: Engine, room: Semaphore) -> Tenant:
     """A configured tenant with all that works on it; makes no request yet. Raises ConfigError."""
     module = importlib.import_module(f"{sources.__name__}.{connection.platform}")
     gate = Gate(Clock(), connection.requests_per_second, connection.max_concurrency)
@@ -38,5 +38,5 @@ def open_tenant(connection: Connection, engine: Engine, room: Semaphore | None =
         gate=gate,
         writer=Writer(engine),
         encoder=Encoder(Redactor(connection.redact_keys)),
-        room=room or new_room(),
+        room=room,
     )

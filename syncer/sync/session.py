@@ -130,9 +130,9 @@ class Tenant(Struct, frozen=True, kw_only=True):
     gate: Gate
     writer: Writer
     encoder: Encoder
+    room: asyncio.Semaphore
     hints: Hints = field(default_factory=Hints)
     noted_facts: dict[str, str] = field(default_factory=dict)
-    room: asyncio.Semaphore = field(default_factory=new_room)
     owner: str = field(default_factory=leases.new_owner)
     held: set[LeaseKey] = field(default_factory=set)
 

@@ -23,7 +23,7 @@ from syncer.encode import Encoder
 from syncer.errors import ContractError, RateLimited, Stopped, TransientError
 from syncer.http import Clock, Gate
 from syncer.sources import Source
-from syncer.sync import Report, Session, Tenant, backfill, history, poll, recent_steps, sync
+from syncer.sync import Report, Session, Tenant, backfill, history, new_room, poll, recent_steps, sync
 from syncer.writer import Writer, in_transaction
 from tests.conformance.living import LivingWorld
 from tests.conformance.toys import Toy
@@ -154,6 +154,7 @@ class Process:
             gate=self.gate,
             writer=writer,
             encoder=Encoder(Redactor(connection.redact_keys)),
+            room=new_room(),
         )
         for stage in self._plan:
             self.reports += await asyncio.gather(*(LANES[lane](Session(tenant)) for lane in stage))

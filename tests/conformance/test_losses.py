@@ -443,9 +443,7 @@ def test_steps_put_aside_are_resolved_when_they_land(bench: ToyBench, world: Wor
 def test_work_whose_lease_was_taken_lands_nothing_and_asks_no_more(bench: ToyBench, world: World) -> None:
     world.fill(200)
     source = Ascending(world)
-    bench.run(source, steps=False)
-    with bench.engine.begin() as db:
-        db.exec_driver_sql("UPDATE history.executions SET steps_state = 'due', settled_at = NULL")
+    bench.leave_steps(source)
     world.requests.clear()
 
     def steal(number: int) -> None:

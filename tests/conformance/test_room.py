@@ -25,9 +25,7 @@ def due(bench: ToyBench, world: World) -> Ascending:
     """A source whose executions are copied, but for their steps."""
     world.fill(60)
     source = Ascending(world)
-    bench.run(source, steps=False)
-    with bench.engine.begin() as db:
-        db.exec_driver_sql("UPDATE history.executions SET steps_state = 'due', settled_at = NULL")
+    bench.leave_steps(source)
     world.requests.clear()
     return source
 

@@ -774,6 +774,7 @@ def tenant_of(session: Session) -> Tenant:
         gate=session.gate,
         writer=session.writer,
         encoder=session.encoder,
+        room=session.room,
         hints=session.hints,
     )
 

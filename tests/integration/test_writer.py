@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from threading import get_ident
@@ -23,12 +23,10 @@ SLEEP = text("SELECT pg_sleep(0.2)")
 
 
 @pytest.fixture
-def warehouse(empty_database_url: str) -> Iterator[Engine]:
-    made = reach(empty_database_url)
-    with made.begin() as db:
+def warehouse(engine: Engine) -> Engine:
+    with engine.begin() as db:
         db.execute(text("CREATE TABLE said (place int GENERATED ALWAYS AS IDENTITY, word text UNIQUE)"))
-    yield made
-    made.dispose()
+    return engine
 
 
 @asynccontextmanager

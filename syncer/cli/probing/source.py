@@ -23,6 +23,7 @@ from syncer.errors import AuthError, RateLimited, SyncerError, unexpected
 from syncer.http import NO_ANSWER, Gate, Refused
 from syncer.model import Execution, Page, Window, Workflow
 from syncer.sources import Order
+from syncer.sync import new_room
 from syncer.sync.workflows import is_chosen
 from syncer.words import plural
 
@@ -63,7 +64,7 @@ async def probe(connection: Connection, view: View) -> Group:
 
 async def _probe_source(connection: Connection, view: View, group: Group) -> None:
     try:
-        tenant = open_tenant(connection, view.engine)
+        tenant = open_tenant(connection, view.engine, new_room())
     except SyncerError as error:
         group.findings.append(failed("keys", error, is_fatal=True))
         return
