@@ -31,8 +31,11 @@ help: ## show this list
 demo: $(VENV)/.installed ## the whole thing on this machine: a simulated source, a database, a sync, queries
 	@$(BIN)/syncer demo
 
+# Seconds: a test that takes so long fails, with where every thread stands; none takes a tenth of it.
+HANGS_AFTER := 900
+
 test: $(VENV)/.installed ## all tests on the newest PostgreSQL found here, its statements on the oldest, too
-	SYNCER_TEST_SERVERS=all $(BIN)/pytest --numprocesses 3 --dist worksteal
+	SYNCER_TEST_SERVERS=all $(BIN)/pytest --numprocesses 3 --dist worksteal --timeout $(HANGS_AFTER)
 
 # What is locked in the first prerequisite, in the target's folder.
 define ENVIRONMENT

@@ -108,7 +108,7 @@ async def _work_off(session: Session, lease: Lease, refs: Sequence[ExecutionRef]
             waits=False,
         )
     finally:
-        await committer.finish()
+        committer.finish()
         await committing
 
 
@@ -119,8 +119,9 @@ class _Committer:
         self._session = session
         self._lease = lease
         self._room = session.room
+        self._own_room = asyncio.Semaphore(2 * BUNDLE)  # one bundle that is written, and the next
         self._held = 0
-        self._results: asyncio.Queue[StepsRead | None] = asyncio.Queue(maxsize=BUNDLE)
+        self._results: asyncio.Queue[StepsRead | None] = asyncio.Queue()
         self._error: Exception | None = None
 
     @property
@@ -130,13 +131,14 @@ class _Committer:
 
     async def take(self, read: StepsRead) -> None:
         """Accept one execution's steps, when there is room for them."""
+        await self._own_room.acquire()
         await self._room.acquire()
         self._held += 1
-        await self._results.put(read)
+        self._results.put_nowait(read)
 
-    async def finish(self) -> None:
-        """Say that no more will come."""
-        await self._results.put(None)
+    def finish(self) -> None:
+        """Say that no more will come; never waits, for `run` may have been ended from without."""
+        self._results.put_nowait(None)
 
     async def run(self) -> None:
         """Commit until `finish`; after an error only empty the queue, so that no reader hangs, and raise it."""
@@ -161,6 +163,7 @@ class _Committer:
         self._held -= number
         for _ in range(number):
             self._room.release()
+            self._own_room.release()
 
     async def _bundle(self) -> list[StepsRead | None]:
         """What the readers bring within GATHER, at most BUNDLE."""

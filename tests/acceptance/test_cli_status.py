@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import signal
 import subprocess
 import time
@@ -170,11 +171,11 @@ class Screen:
 
     def read_until(self, text: str) -> None:
         """Read on until a text that was not read before; whoever waits for ever fails."""
-        began, start = time.monotonic(), len(self.written)
+        until, start = time.monotonic() + TIMEOUT, len(self.written)
         while text not in self.written[start:]:
+            assert time.monotonic() < until, self.written[start:]
             some = self._some()
             assert some, "it ended"
-            assert time.monotonic() - began < TIMEOUT, self.written[start:]
             self.written += some
 
     def rest(self) -> str:
@@ -185,6 +186,8 @@ class Screen:
         return rest
 
     def _some(self) -> str:
+        ready, _, _ = select.select([self._master], [], [], TIMEOUT)
+        assert ready, f"nothing more came:\n{self.written}"
         try:
             return os.read(self._master, 65536).decode(errors="replace")
         except OSError:  # the other end is closed

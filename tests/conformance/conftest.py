@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from syncer.sync import Report, sync
 from syncer.writer import Writer
-from tests.conformance.toys import TOYS, Toy, World
+from tests.conformance.toys import TOYS, Elsewhere, Toy, World
 from tests.passes import Bench, FakeTime, HurriedWriter, Work, settings
 
 
@@ -33,6 +33,15 @@ class ToyBench(Bench):
         self.run(source, steps=False)
         with self.engine.begin() as db:
             db.exec_driver_sql("UPDATE history.executions SET steps_state = 'due', settled_at = NULL")
+
+    def elsewhere(self, statement: str) -> Elsewhere:
+        """What another process does to the warehouse, yet to be done."""
+
+        def execute() -> None:
+            with self.engine.begin() as db:
+                db.exec_driver_sql(statement)
+
+        return execute
 
     def hold(self, stream: str, partition: str, *lanes: str) -> None:
         """Let another process be at work there."""

@@ -385,7 +385,7 @@ def test_steps_that_stay_incomplete_are_taken_as_they_are_when_they_cannot_be_la
 
     async def nothing(ref: ExecutionRef) -> StepAnswer:
         del ref
-        world.note("steps")
+        await world.note("steps")
         return StepAnswer(events=(), is_whole=False)
 
     source.read_steps = nothing  # type: ignore[method-assign]
@@ -446,14 +446,10 @@ def test_work_whose_lease_was_taken_lands_nothing_and_asks_no_more(bench: ToyBen
     bench.leave_steps(source)
     world.requests.clear()
 
-    def steal(number: int) -> None:
-        if world.requests.count("steps") == 30:
-            with bench.engine.begin() as db:
-                db.exec_driver_sql(
-                    "UPDATE syncer.leases SET version = version + 1, owner = 'other' WHERE owner IS NOT NULL"
-                )
-
-    world.twist = Twist(before_request=steal)
+    steal = bench.elsewhere(
+        "UPDATE syncer.leases SET version = version + 1, owner = 'other' WHERE owner IS NOT NULL"
+    )
+    world.twist = Twist(before_request=lambda _: steal if world.requests.count("steps") == 30 else None)
 
     async def steps_alone(session: Session) -> Report:
         async with session.running():
@@ -469,16 +465,10 @@ def test_work_whose_lease_was_taken_lands_nothing_and_asks_no_more(bench: ToyBen
 
 def test_a_page_read_under_a_lease_that_was_taken_lands_nothing(bench: ToyBench, world: World) -> None:
     world.fill(60)
-    stolen: list[int] = []
-
-    def steal(world: World) -> None:
-        with bench.engine.begin() as db:
-            stolen.append(db.exec_driver_sql("SELECT count(*) FROM history.executions").scalar_one())
-            db.exec_driver_sql(
-                "UPDATE syncer.leases SET version = version + 1, owner = 'other' WHERE stream = 'executions'"
-            )
-
-    world.twist = Twist(after_page=steal)
+    steal = bench.elsewhere(
+        "UPDATE syncer.leases SET version = version + 1, owner = 'other' WHERE stream = 'executions'"
+    )
+    world.twist = Twist(after_page=lambda _: steal)
     report: Report = bench.run(Ascending(world), sync)
     assert report.failures
     assert bench.value("SELECT count(*) FROM history.executions") == 0

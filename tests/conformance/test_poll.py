@@ -14,7 +14,7 @@ from syncer.state.audit import Finding, note_window
 from syncer.sync import Report, Session, history, poll, recent_steps
 from tests.conformance.conftest import ToyBench
 from tests.conformance.test_sync import landed
-from tests.conformance.toys import NOW, Ascending, Toy, Twist, World
+from tests.conformance.toys import NOW, Ascending, Elsewhere, Toy, Twist, World
 from tests.passes import Work
 
 EVERY = timedelta(minutes=5)
@@ -401,14 +401,14 @@ def test_a_wait_that_another_process_was_told_is_heeded_in_the_middle_of_work(
 ) -> None:
     slept: list[timedelta] = []
 
-    def told_elsewhere(number: int) -> None:
+    told = bench.elsewhere(
+        "INSERT INTO syncer.rate_limits (connection_id, not_before, reason, updated_at)"
+        " VALUES ('toy', clock_timestamp() + interval '1 hour', 'too often', now())"
+    )
+
+    def told_elsewhere(number: int) -> Elsewhere | None:
         slept.append(bench.time.slept)
-        if number == 1:
-            with bench.engine.begin() as db:
-                db.exec_driver_sql(
-                    "INSERT INTO syncer.rate_limits (connection_id, not_before, reason, updated_at)"
-                    " VALUES ('toy', clock_timestamp() + interval '1 hour', 'too often', now())"
-                )
+        return told if number == 1 else None
 
     world.fill(3)
     world.twist = Twist(before_request=told_elsewhere)

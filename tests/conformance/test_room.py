@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 
 import pytest
 from msgspec import structs
 
 from syncer.errors import LeaseLost
 from syncer.sync import Session, sync
-from syncer.sync.steps import Span, sync_steps
+from syncer.sync.steps import BUNDLE, Span, sync_steps
 from tests.conformance.conftest import ToyBench
 from tests.conformance.toys import Ascending, Twist, World
 from tests.passes import settings
@@ -79,12 +80,8 @@ def test_nothing_more_is_asked_for_while_others_take_all_the_room(
 
 
 def test_what_cannot_land_gives_its_room_back(bench: ToyBench, due: Ascending, world: World) -> None:
-    def steal(_number: int) -> None:
-        if world.requests.count("steps") == 10:
-            with bench.engine.begin() as db:
-                db.exec_driver_sql("UPDATE syncer.leases SET version = version + 1 WHERE owner IS NOT NULL")
-
-    world.twist = Twist(before_request=steal)
+    steal = bench.elsewhere("UPDATE syncer.leases SET version = version + 1 WHERE owner IS NOT NULL")
+    world.twist = Twist(before_request=lambda _: steal if world.requests.count("steps") == 10 else None)
 
     async def work(session: Session, _room: Room) -> None:
         async with session.running():
@@ -109,3 +106,29 @@ def test_who_is_stopped_gives_the_room_back(bench: ToyBench, due: Ascending, wor
 
     in_little_room(bench, due, work)
     assert read(bench) < len(world.runs)
+
+
+def test_a_loop_that_ends_while_much_waits_to_be_written_ends(bench: ToyBench, world: World) -> None:
+    world.fill(2 * BUNDLE)
+    source = Ascending(world)
+    bench.leave_steps(source)
+    world.requests.clear()
+
+    never_left = AsyncExitStack()
+
+    async def whole() -> None:
+        full, waiting = asyncio.Event(), 2 * BUNDLE + settings().max_concurrency
+        world.twist = Twist(
+            before_request=lambda _: full.set() if world.requests.count("steps") == waiting else None
+        )
+        tenant = await never_left.enter_async_context(
+            bench.tenant(lambda _connection, _gate: source, settings())
+        )
+        reading = asyncio.create_task(sync_steps(Session(tenant), Span()))
+        await full.wait()
+        assert not reading.done()
+
+    with bench.engine.begin() as other:
+        other.exec_driver_sql("LOCK TABLE history.steps")
+        asyncio.run(whole())
+    assert read(bench) == 0

@@ -5,6 +5,7 @@ The world is plain rows; the sources serve it in memory. Twists make a server mi
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -59,7 +60,8 @@ class Run:
 class Twist:
     """How the server misbehaves; the default does not.
 
-    `repeats` rows of a page stand on the next one again; `mixes_pages` gives the rows of a page in any order.
+    `repeats` rows of a page stand on the next one again; `mixes_pages` gives the rows of a page in any order. The
+    request waits for what a function returns to be done elsewhere.
     """
 
     ignores_order: bool = False
@@ -68,8 +70,12 @@ class Twist:
     repeats: int = 0
     mixes_pages: bool = False
     total: Callable[[int], int | None] | None = None
-    after_page: Callable[[World], None] | None = None
-    before_request: Callable[[int], None] | None = None
+    after_page: Callable[[World], Elsewhere | None] | None = None
+    before_request: Callable[[int], Elsewhere | None] | None = None
+
+
+Elsewhere = Callable[[], object]
+"""What another process does: in a thread, for it may have to wait for a transaction that this loop must end."""
 
 
 @dataclass
@@ -122,11 +128,11 @@ class World:
         """How often the workflow was edited, counted from 1."""
         return self.revisions.get(workflow_id, 1)
 
-    def note(self, request: str) -> None:
+    async def note(self, request: str) -> None:
         """Record a request; the twist may make it fail."""
         self.requests.append(request)
-        if self.twist.before_request:
-            self.twist.before_request(len(self.requests))
+        if self.twist.before_request and (deed := self.twist.before_request(len(self.requests))):
+            await asyncio.to_thread(deed)
 
 
 class Toy:
@@ -162,7 +168,7 @@ class Toy:
         return run.workflow_id == partition
 
     async def list_workflows(self, page: int) -> Page[Workflow]:
-        self.world.note("workflows")
+        await self.world.note("workflows")
         rows = [
             Workflow(
                 workflow_id=each,
@@ -175,7 +181,7 @@ class Toy:
         return self._page(rows, page)
 
     async def read_workflow(self, workflow_id: str) -> Workflow:
-        self.world.note("workflow")
+        await self.world.note("workflow")
         if workflow_id not in self.world.workflow_ids:
             raise NotFound(f"no workflow {workflow_id}")
         definition = f'{{"n":{self.world.revision(workflow_id)}}}'.encode()
@@ -184,7 +190,7 @@ class Toy:
     async def list_executions(
         self, partition: str, window: Window, page: int, *, counted: bool = False
     ) -> Page[Execution]:
-        self.world.note("counted executions" if counted else "executions")
+        await self.world.note("counted executions" if counted else "executions")
         twist = self.world.twist
         start = window.start if not twist.ignores_start else datetime.min.replace(tzinfo=UTC)
         runs = [
@@ -197,8 +203,8 @@ class Toy:
         if order is Order.NONE:
             runs.sort(key=lambda run: run.execution_id[::-1])
         listed = self._listed(runs, page)
-        if twist.after_page:
-            twist.after_page(self.world)
+        if twist.after_page and (deed := twist.after_page(self.world)):
+            await asyncio.to_thread(deed)
         return listed
 
     def _listed(self, runs: list[Run], page: int) -> Page[Execution]:
@@ -239,12 +245,12 @@ class Toy:
         )
 
     async def read_execution(self, ref: ExecutionRef) -> Look:
-        self.world.note("execution")
+        await self.world.note("execution")
         self.world.looked_at.append(ref.execution_id)
         return Look(execution=self._execution(self._run(ref)))
 
     async def read_steps(self, ref: ExecutionRef) -> StepAnswer:
-        self.world.note("steps")
+        await self.world.note("steps")
         run = self._run(ref)
         return StepAnswer(
             events=tuple(
@@ -334,7 +340,7 @@ class OffsetCapped(Toy):
         return await super().list_executions(partition, window, page, counted=counted)
 
     async def list_changed(self, partition: str, page: int) -> Page[Execution]:
-        self.world.note("changed")
+        await self.world.note("changed")
         return self._listed(sorted(self.world.visible(), key=self.changed_at, reverse=True), page)
 
     def changed_at(self, run: Run) -> tuple[datetime, str]:
