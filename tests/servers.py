@@ -17,7 +17,12 @@ from sqlalchemy import Engine, create_engine
 
 from syncer.embedded import EmbeddedServer, Programs, installed_programs
 
-QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+QUICK = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",  # it takes old locks off rows, which would then not look untouched
+}
 
 
 @dataclass(frozen=True)
