@@ -39,8 +39,10 @@ from syncer.sync.executions import (
 )
 from syncer.sync.landing import Seen
 from syncer.sync.ledger import read_disputed, sync_history, sync_history_of_deleted
-from syncer.sync.session import Failure, Report, Session, Tenant, new_room
+from syncer.sync.report import Failure, Report
+from syncer.sync.session import Session
 from syncer.sync.steps import STEPS, Span, sync_steps
+from syncer.sync.tenant import Tenant, new_room
 from syncer.sync.workflows import is_chosen, sync_workflows
 
 __all__ = [

@@ -7,19 +7,16 @@ the source wants us to wait.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
 
 import structlog
-from msgspec import Struct, field
 from sqlalchemy import Connection as Database
 
 from syncer.budget import Limit, Purpose
-from syncer.config import Connection
-from syncer.encode import Encoder
 from syncer.errors import (
     ContractError,
     Forbidden,
@@ -31,17 +28,16 @@ from syncer.errors import (
     TransientError,
     WarehouseError,
 )
-from syncer.http import Gate
 from syncer.load.executions import Reading
 from syncer.model import Execution, Window
 from syncer.paging import Asked
 from syncer.plan import horizon_start, is_chosen
-from syncer.sources import Source
 from syncer.state import leases, limits, runs, watermarks
 from syncer.state.leases import Lease, LeaseKey
 from syncer.sync.budget import Budget, heed
-from syncer.sync.hints import MARGIN, Hints
-from syncer.writer import Writer
+from syncer.sync.hints import MARGIN
+from syncer.sync.report import Failure, Report
+from syncer.sync.tenant import Tenant
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -58,88 +54,6 @@ URGENT_WITHIN = timedelta(hours=24)
 BUSY_PAUSE = 1.0
 LONGEST_BUSY_PAUSE = 15.0
 """Seconds before what another process works on is tried again: the first time, and at most."""
-
-ROOM = 200
-"""Executions whose steps wait to be written, in all connections of a process: 100 KB each with payloads of 4 KB."""
-
-
-class Failure(Struct, frozen=True, kw_only=True):
-    """One part of a pass that was not done, and why."""
-
-    stream: str
-    partition: str
-    message: str
-    hint: str | None = None
-
-
-class Report(Struct, kw_only=True):
-    """What a pass has done so far; the command line draws its progress and its exit code from it.
-
-    `rows` counts rows committed by table, of workflows and executions those found unchanged, too, but not those read
-    once more to prove a window; `steps_read` the executions whose steps were read, of those known to be due;
-    `unserved` is the part of a backfill that lies beyond the source's horizon.
-    """
-
-    connection_id: str
-    phase: str = ""
-    rows: Counter[str] = field(default_factory=Counter)
-    steps_read: int = 0
-    steps_expected: int = 0
-    failures: list[Failure] = field(default_factory=list)
-    disputed: int = 0
-    quarantined: int = 0
-    missing: int = 0
-    lost: list[str] = field(default_factory=list)
-    unserved: str | None = None
-    waiting_until: datetime | None = None
-    held_by: str | None = None
-    stopped: str | None = None
-    error: SyncerError | None = None
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether everything was done and nothing is disputed."""
-        return not (self.failures or self.disputed or self.stopped or self.error)
-
-    @property
-    def did_nothing(self) -> bool:
-        """Whether nothing at all could be done."""
-        return bool(self.error or self.failures) and not self.rows.total() and not self.stopped
-
-    @property
-    def state(self) -> str:
-        """How it ended, in the words of `syncer.runs`."""
-        if self.error or self.did_nothing:
-            return "failed"
-        return "stopped" if self.stopped else "done" if self.is_complete else "partial"
-
-
-def new_room() -> asyncio.Semaphore:
-    """Room for the executions of a process whose steps wait to be written."""
-    return asyncio.Semaphore(ROOM)
-
-
-class Tenant(Struct, frozen=True, kw_only=True):
-    """One connection with what reads it, what writes it, and what says when; `noted_facts` stand in the warehouse.
-
-    `room` is for executions whose steps wait to be written; all tenants of a process share it.
-    """
-
-    connection: Connection
-    source: Source
-    gate: Gate
-    writer: Writer
-    encoder: Encoder
-    room: asyncio.Semaphore
-    hints: Hints = field(default_factory=Hints)
-    noted_facts: dict[str, str] = field(default_factory=dict)
-    owner: str = field(default_factory=leases.new_owner)
-    held: set[LeaseKey] = field(default_factory=set)
-
-    async def close(self) -> None:
-        """Give the source's connections back, and wait for the transaction at hand."""
-        await self.source.close()
-        await self.writer.close()
 
 
 class Session:

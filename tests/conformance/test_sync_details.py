@@ -32,7 +32,7 @@ from syncer.state.watermarks import add_entry
 from syncer.sync import Report, Session, Tenant, backfill, estimate, sync
 from syncer.sync.hints import Hint, Hints
 from syncer.sync.replay import Replayed, replay
-from syncer.sync.session import Failure
+from syncer.sync.report import Failure
 from tests.conformance.conftest import ToyBench
 from tests.conformance.toys import NOW, Ascending, NewestFirst, OffsetCapped, Run, Toy, Twist, World
 from tests.passes import Work, settings
