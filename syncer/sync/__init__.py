@@ -24,7 +24,7 @@ from sqlalchemy import Connection as Database
 from syncer.budget import Purpose
 from syncer.errors import Stopped, SyncerError, TransientError
 from syncer.http import doing
-from syncer.load.steps import due_steps, turn_off_steps
+from syncer.load.due import due_steps, turn_off_steps
 from syncer.load.workflows import deleted_workflows, present_workflows, unread_deletions
 from syncer.model import Window
 from syncer.state import audit, runs, watermarks

@@ -20,7 +20,8 @@ from syncer.budget import Purpose
 from syncer.encode import Encoder
 from syncer.errors import ContractError, Forbidden, NotFound, TransientError, Unreachable
 from syncer.http import doing
-from syncer.load.steps import StepsRead, due_steps, load_steps, mark_failed
+from syncer.load.due import due_steps, mark_failed
+from syncer.load.steps import StepsRead, load_steps
 from syncer.model import ExecutionRef, Reject, StepAnswer
 from syncer.state.leases import Lease
 from syncer.state.quarantine import put_aside, resolve_identities

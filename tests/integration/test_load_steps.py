@@ -11,8 +11,9 @@ from msgspec import UNSET, structs
 from sqlalchemy import Engine, text
 
 from syncer.decode.payload import ABSENT, Payload
+from syncer.load.due import due_steps, mark_failed, turn_off_steps
 from syncer.load.executions import load_executions, mark_missing
-from syncer.load.steps import StepsRead, due_steps, load_steps, mark_failed, turn_off_steps
+from syncer.load.steps import StepsRead, load_steps
 from syncer.model import Execution, NodePayload, Outcome, Role, StepEvent
 from tests.integration.rows import (
     ENCODER,

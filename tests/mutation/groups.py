@@ -22,7 +22,7 @@ GROUPS = {
     "fold": Group(("syncer/fold.py",), ("tests/unit/test_fold*.py",)),
     "decode": Group(("syncer/decode/*",), ("tests/unit/test_decode_*.py",)),
     "load": Group(
-        tuple(f"syncer/load/{name}.py" for name in ("rows", "executions", "steps", "workflows")),
+        tuple(f"syncer/load/{name}.py" for name in ("rows", "due", "executions", "steps", "workflows")),
         ("tests/integration/test_load*.py",),
     ),
     "sync": Group(
@@ -30,7 +30,7 @@ GROUPS = {
             f"syncer/sync/{name}.py"
             for name in (
                 *("__init__", "executions", "hints", "landing", "ledger"),
-                *("replay", "session", "steps", "workflows"),
+                *("replay", "report", "session", "steps", "workflows"),
             )
         ),
         (
