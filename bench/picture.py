@@ -108,7 +108,7 @@ def growth(axes: Axes, results: Results) -> None:
     peak = [median(run["peak_kb"] for run in runs) / 1024 for _, runs in found]
     axes.plot(sizes, each, "o-", color=OURS)
     axes.set_xscale("log")
-    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.xaxis.set_minor_formatter("")
     axes.set_ylim(0, 1.3 * max(each))
     axes.set_ylabel("ms of processor for each", color=OURS)
