@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import median
 
 from rich.console import Console
 
@@ -121,7 +122,14 @@ class Bench:
     def _keep(self, kind: str, record: Record) -> None:
         self._results.add(kind, record)
         self._results.write(self._file)
-        console.print(" ".join(f"{value}" for value in list(record.values())[:4]), style="dim")
+        said = [brief(value) for value in record.values() if not isinstance(value, dict)]
+        console.print(*said[:4], style="dim", highlight=False)
+
+
+def brief(value: object) -> str:
+    """A figure as one reads it while others are measured; of several their median."""
+    seconds = median(value) if isinstance(value, list) else value
+    return f"{seconds:.4g}" if isinstance(seconds, float) else f"{seconds}"
 
 
 def about(scale: Scale) -> Record:
