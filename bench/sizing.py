@@ -229,7 +229,7 @@ def tell(way: str, cost: Cost) -> None:
     """The figures of one execution; tables by size, heap with TOAST first, then indexes."""
     rows, requests = cost.report["rows"], cost.report["requests"]
     print(f"{way}: {rows['executions']:,} executions with {cost.per_execution(rows['steps']):.1f} steps")
-    print(f"  {requests['total']:,} requests {requests['by_endpoint']}, {cost.report['seconds']:.0f} s")
+    print(f"  {requests['total']:,} requests {requests['by_endpoint']}, {cost.report['seconds']:.1f} s")
     print(f"  {cost.per_execution(requests['total']):.3f} requests an execution")
     for what, many in (
         ("disk", cost.disk),
