@@ -35,6 +35,7 @@ from syncer.state import audit, watermarks
 from syncer.state.audit import Finding
 from syncer.state.watermarks import EXECUTIONS, WORKFLOWS
 from syncer.sync.differences import Difference, Kind, Verified
+from syncer.sync.hints import MARGIN
 from syncer.sync.ledger import read_again
 from syncer.sync.listed import Listed, list_window
 from syncer.sync.sample import Sampler
@@ -175,7 +176,8 @@ class _Verification:
         if mark.watermark_at is None or mark.complete_from is None:
             self.found.not_copied[partition] = Window(start, max(start, now))
             return None
-        if start < mark.complete_from:
+        # A source tells its time in whole seconds: what was copied from the horizon on may seem to begin after it.
+        if start < mark.complete_from > horizon + MARGIN:
             self.found.not_copied[partition] = Window(start, mark.complete_from)
         start = max(start, mark.complete_from)
         end = min(mark.watermark_at, now) - self.session.connection.lookback

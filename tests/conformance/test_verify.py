@@ -80,6 +80,13 @@ def test_a_true_copy_differs_in_nothing_and_is_left_as_it_is(
     assert bench.fingerprints() == before
 
 
+def test_a_horizon_that_a_coarse_clock_moves_back_leaves_nothing_uncopied(
+    copied: World, check: Checked
+) -> None:
+    copied.now -= timedelta(milliseconds=20)
+    assert check(sample=0).not_copied == {}
+
+
 @EVERY
 @pytest.mark.parametrize("position", [0, 11])
 def test_a_row_that_was_lost_is_found_and_comes_back_with_its_steps(

@@ -161,6 +161,7 @@ def test_a_connection_that_was_renamed_goes_on_where_it_was(bench: FlowBench, si
     simulator.end_all_running()
     with simulator.serve() as url:
         run_as(bench, simulator, url, "old")
+        simulator.clock.advance(1)  # the source tells its time in whole seconds
         run_as(bench, simulator, url, "old")
         execute(url_of(bench.engine), statements("UPDATE %s"))
         before = bench.fingerprints()
