@@ -159,9 +159,9 @@ def test_a_connection_is_deleted_with_all_its_rows_and_no_others(
 
 def test_a_connection_that_was_renamed_goes_on_where_it_was(bench: FlowBench, simulator: Simulator) -> None:
     simulator.end_all_running()
+    simulator.clock.advance(1)  # it tells its time in whole seconds: by them, too, all have ended
     with simulator.serve() as url:
         run_as(bench, simulator, url, "old")
-        simulator.clock.advance(1)  # the source tells its time in whole seconds
         run_as(bench, simulator, url, "old")
         execute(url_of(bench.engine), statements("UPDATE %s"))
         before = bench.fingerprints()
