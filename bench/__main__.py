@@ -128,8 +128,8 @@ class Bench:
 
 def brief(value: object) -> str:
     """A figure as one reads it while others are measured; of several their median."""
-    seconds = median(value) if isinstance(value, list) else value
-    return f"{seconds:.4g}" if isinstance(seconds, float) else f"{seconds}"
+    figure = median(value) if isinstance(value, list) else value
+    return f"{figure:.4g}" if isinstance(figure, float) else f"{figure}"
 
 
 def about(scale: Scale) -> Record:

@@ -1,6 +1,6 @@
 """The to-do list of steps, which is a state of executions: what is due, what is put off, what is wanted no more.
 
-Whatever lands steps, or finds that there are none, strikes their execution from the list itself.
+Steps that land strike their execution from the list themselves.
 """
 
 from __future__ import annotations
@@ -18,6 +18,12 @@ PUT_ASIDE_AFTER = 3
 
 LONGER = "(4 ^ least(_steps_tries, 6))"
 """How many times the first pause goes by before steps are asked for again: it grows fourfold with each time."""
+
+_STRIKE = (
+    "UPDATE history.executions SET steps_state = %(state)s, synced_at = %(now)s,"
+    " settled_at = CASE WHEN _final_at IS NOT NULL THEN coalesce(settled_at, %(now)s) END"
+    " WHERE connection_id = %(connection)s"
+)
 
 
 def mark_failed(
@@ -42,10 +48,18 @@ def mark_failed(
 def turn_off_steps(db: Connection, connection_id: str, now: datetime) -> None:
     """Strike all executions from the to-do list: their steps are not wanted any more."""
     driver(db).execute(
-        "UPDATE history.executions SET steps_state = 'off', synced_at = %(now)s,"
-        " settled_at = CASE WHEN _final_at IS NOT NULL THEN coalesce(settled_at, %(now)s) END"
-        " WHERE connection_id = %(connection)s AND steps_state IN ('due', 'failed')",
-        {"now": now, "connection": connection_id},
+        f"{_STRIKE} AND steps_state IN ('due', 'failed')",
+        {"state": "off", "now": now, "connection": connection_id},
+    )
+
+
+def mark_gone(db: Connection, connection_id: str, ids: Sequence[str], now: datetime) -> None:
+    """Strike executions whose steps the source no longer has."""
+    if not ids:
+        return
+    driver(db).execute(
+        f"{_STRIKE} AND execution_id = ANY(%(ids)s)",
+        {"state": "gone", "now": now, "connection": connection_id, "ids": sorted(ids)},
     )
 
 

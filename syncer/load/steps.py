@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Table
 
 from syncer.encode import Columns, Encoder
 from syncer.fold import fold
-from syncer.load.due import LONGER
+from syncer.load.due import LONGER, mark_gone
 from syncer.load.executions import set_message_of, set_variables_of
 from syncer.load.rows import bisect, copy, delete, driver
 from syncer.load.workflows import node_names
@@ -116,7 +116,7 @@ def load_steps(
     for item in folded:
         if item.execution_id not in refused:
             loaded.rows.update({table: len(rows) for table, rows in item.rows.items()})
-    _mark_gone(db, connection_id, gone, now)
+    mark_gone(db, connection_id, gone, now)
     for item in folded:
         if item.read.answer is not None:
             _set_beside(db, connection_id, item.execution_id, item.read.answer, encoder, now)
@@ -288,17 +288,6 @@ def _mark_read(db: Connection, connection_id: str, items: Sequence[_Folded], now
             "asked": [item.read.asked_at for item in items],
             "pauses": [item.read.again_after for item in items],
         },
-    )
-
-
-def _mark_gone(db: Connection, connection_id: str, ids: Sequence[str], now: datetime) -> None:
-    if not ids:
-        return
-    driver(db).execute(
-        "UPDATE history.executions SET steps_state = 'gone', synced_at = %(now)s,"
-        " settled_at = CASE WHEN _final_at IS NOT NULL THEN coalesce(settled_at, %(now)s) END"
-        " WHERE connection_id = %(connection)s AND execution_id = ANY(%(ids)s)",
-        {"now": now, "connection": connection_id, "ids": sorted(ids)},
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -31,17 +32,16 @@ class ToyBench(Bench):
     def leave_steps(self, source: Toy) -> None:
         """Copy everything but the steps, which are due thereafter."""
         self.run(source, steps=False)
+        self.execute("UPDATE history.executions SET steps_state = 'due', settled_at = NULL")
+
+    def execute(self, statement: str) -> int:
+        """Do something to the warehouse by hand; returns how many rows it touched."""
         with self.engine.begin() as db:
-            db.exec_driver_sql("UPDATE history.executions SET steps_state = 'due', settled_at = NULL")
+            return db.exec_driver_sql(statement).rowcount
 
     def elsewhere(self, statement: str) -> Elsewhere:
         """What another process does to the warehouse, yet to be done."""
-
-        def execute() -> None:
-            with self.engine.begin() as db:
-                db.exec_driver_sql(statement)
-
-        return execute
+        return partial(self.execute, statement)
 
     def hold(self, stream: str, partition: str, *lanes: str) -> None:
         """Let another process be at work there."""
@@ -57,10 +57,7 @@ class ToyBench(Bench):
 
     def free(self) -> None:
         """Let the other process give back all that it held."""
-        with self.engine.begin() as db:
-            db.exec_driver_sql(
-                "UPDATE syncer.leases SET owner = NULL, until = NULL WHERE owner = 'elsewhere:1:x'"
-            )
+        self.execute("UPDATE syncer.leases SET owner = NULL, until = NULL WHERE owner = 'elsewhere:1:x'")
 
 
 @pytest.fixture

@@ -108,12 +108,9 @@ def test_who_is_stopped_gives_the_room_back(bench: ToyBench, due: Ascending, wor
     assert read(bench) < len(world.runs)
 
 
-def test_a_loop_that_ends_while_much_waits_to_be_written_ends(bench: ToyBench, world: World) -> None:
-    world.fill(2 * BUNDLE)
-    source = Ascending(world)
-    bench.leave_steps(source)
-    world.requests.clear()
-
+def test_a_loop_that_ends_while_much_waits_to_be_written_ends(
+    bench: ToyBench, due: Ascending, world: World
+) -> None:
     never_left = AsyncExitStack()
 
     async def whole() -> None:
@@ -122,7 +119,7 @@ def test_a_loop_that_ends_while_much_waits_to_be_written_ends(bench: ToyBench, w
             before_request=lambda _: full.set() if world.requests.count("steps") == waiting else None
         )
         tenant = await never_left.enter_async_context(
-            bench.tenant(lambda _connection, _gate: source, settings())
+            bench.tenant(lambda _connection, _gate: due, settings())
         )
         reading = asyncio.create_task(sync_steps(Session(tenant), Span()))
         await full.wait()

@@ -61,11 +61,6 @@ def copied(bench: ToyBench, world: World, source: Toy) -> World:
     return world
 
 
-def execute(bench: ToyBench, statement: str) -> int:
-    with bench.engine.begin() as db:
-        return db.exec_driver_sql(statement).rowcount
-
-
 def kinds(found: Verified) -> list[tuple[str, str, str | None]]:
     return sorted((each.kind.value, each.table, each.identity) for each in found.differences)
 
@@ -94,7 +89,7 @@ def test_a_row_that_was_lost_is_found_and_comes_back_with_its_steps(
 ) -> None:
     lost = sorted(run.execution_id for run in copied.runs.values())[position]
     for table in ("executions", "step_events", "steps", "step_io"):
-        execute(bench, f"DELETE FROM history.{table} WHERE execution_id = '{lost}'")
+        bench.execute(f"DELETE FROM history.{table} WHERE execution_id = '{lost}'")
     assert kinds(check(sample=0)) == [("missing", "executions", lost)]
     mended = check(sample=0, repair=True)
     assert mended.remaining == 0
@@ -126,7 +121,7 @@ def test_what_was_changed_by_hand_is_found_and_mended(
     bench: ToyBench, copied: World, check: Checked, damage: str, kind: str, table: str
 ) -> None:
     changed = "execution_id = 'e00004'"
-    assert execute(bench, damage.format(changed)) > 0
+    assert bench.execute(damage.format(changed)) > 0
     assert kinds(check(sample=100)) == [(kind, table, "e00004")]
     mended = check(sample=100, repair=True)
     assert (mended.remaining, mended.repaired.total()) == (0, 1)
@@ -142,7 +137,7 @@ def test_few_requests_find_the_place(bench: ToyBench, world: World, check: Check
         world.add("w1", NOW - timedelta(hours=2, minutes=minutes))
     bench.run(check.source)
     lost = ["e00080", "e00081"]
-    execute(bench, f"DELETE FROM history.executions WHERE execution_id IN {tuple(lost)}")
+    bench.execute(f"DELETE FROM history.executions WHERE execution_id IN {tuple(lost)}")
     world.requests.clear()
     assert [each.identity for each in check(sample=0).differences] == lost
     assert world.requests.count("executions") < 20, "all of it would be forty pages"
@@ -152,7 +147,7 @@ def test_few_requests_find_the_place(bench: ToyBench, world: World, check: Check
 
 def test_a_whole_history_that_was_lost_comes_back(bench: ToyBench, copied: World, check: Checked) -> None:
     for table in ("executions", "step_events", "steps", "step_io"):
-        execute(bench, f"DELETE FROM history.{table}")
+        bench.execute(f"DELETE FROM history.{table}")
     assert check(sample=0).counts == {"missing": 12}
     assert check(sample=0, repair=True).repaired == {"missing": 12}
     assert bench.value("SELECT count(*) FROM history.executions WHERE settled_at IS NOT NULL") == 12
@@ -172,8 +167,7 @@ def test_what_the_source_deleted_unnoticed_is_found_and_marked_on_repair_alone(
 
 
 def test_what_is_marked_wrongly_is_found_and_cleared(bench: ToyBench, copied: World, check: Checked) -> None:
-    execute(
-        bench,
+    bench.execute(
         "UPDATE history.executions SET missing_since = now(), missing_reason = 'gone' WHERE execution_id = 'e00005'",
     )
     assert kinds(check(sample=0)) == [("marked", "executions", "e00005")]
@@ -184,7 +178,7 @@ def test_what_is_marked_wrongly_is_found_and_cleared(bench: ToyBench, copied: Wo
 def test_a_workflow_that_was_lost_is_found_and_comes_back(
     bench: ToyBench, copied: World, check: Checked
 ) -> None:
-    execute(bench, "DELETE FROM history.workflows WHERE workflow_id = 'w2'")
+    bench.execute("DELETE FROM history.workflows WHERE workflow_id = 'w2'")
     assert check(sample=0).counts.total() <= 1, "a toy tells no time of creation, so it may be new"
     check(sample=0, repair=True)
 
@@ -245,7 +239,7 @@ def test_rows_at_the_bounds_of_windows_are_no_difference(
     bench.run(check.source)
     found = check(sample=0)
     assert (kinds(found), found.windows > 3) == ([], True)
-    execute(bench, "DELETE FROM history.executions WHERE execution_id = 'e00022'")
+    bench.execute("DELETE FROM history.executions WHERE execution_id = 'e00022'")
     assert kinds(check(sample=0)) == [("missing", "executions", "e00022")]
 
 
@@ -258,8 +252,8 @@ def test_what_is_not_copied_yet_is_named(bench: ToyBench, world: World, check: C
         0,
     )
     bench.run(check.source)
-    execute(bench, f"UPDATE syncer.watermarks SET complete_from = '{NOW - timedelta(days=3)}'")
-    execute(bench, f"DELETE FROM history.executions WHERE created_at < '{NOW - timedelta(days=4)}'")
+    bench.execute(f"UPDATE syncer.watermarks SET complete_from = '{NOW - timedelta(days=3)}'")
+    bench.execute(f"DELETE FROM history.executions WHERE created_at < '{NOW - timedelta(days=4)}'")
     found = check(sample=100)
     assert kinds(found) == []
     assert {window.end for window in found.not_copied.values()} == {NOW - timedelta(days=3)}
@@ -301,7 +295,7 @@ def test_what_the_source_does_not_carry_is_left_as_it_is(
     own = "SELECT execution_id, updated_at, _row_hash, _asked_at FROM history.executions ORDER BY 1"
     before = bench.rows(own)
     assert check(sample=100).counts.total() == 0
-    execute(bench, "DELETE FROM history.steps WHERE execution_id = 'e00005'")
+    bench.execute("DELETE FROM history.steps WHERE execution_id = 'e00005'")
     assert check(sample=0, repair=True).remaining == 0
     assert bench.rows(own) == before
     assert check(sample=100).counts.total() == 0
@@ -310,7 +304,7 @@ def test_what_the_source_does_not_carry_is_left_as_it_is(
 def test_a_difference_stands_in_the_audit_until_it_is_repaired(
     bench: ToyBench, copied: World, check: Checked
 ) -> None:
-    execute(bench, "DELETE FROM history.executions WHERE execution_id = 'e00007'")
+    bench.execute("DELETE FROM history.executions WHERE execution_id = 'e00007'")
     standing = "SELECT verdict, told_total - read_ids FROM syncer.window_audit WHERE resolved_at IS NULL"
     check(sample=0)
     check(sample=0)
